@@ -1,0 +1,45 @@
+# How soup's own libraries and tests are declared: one line each.
+add_library(soup_options INTERFACE)
+target_include_directories(soup_options INTERFACE "${CMAKE_SOURCE_DIR}")
+target_compile_options(soup_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
+                                              $<$<BOOL:${SOUP_WERROR}>:-Werror>)
+# No fused multiply-add behind our back: exact arithmetic must give the same bits on every machine.
+target_compile_options(soup_options INTERFACE -ffp-contract=off)
+if(SOUP_SANITIZE)
+  target_compile_options(soup_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  target_link_options(soup_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+# soup_library(NAME SOURCES a.cpp ... LIBS x y)
+function(soup_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC soup_options ${ARG_LIBS})
+endfunction()
+
+# soup_test(NAME SOURCES a.cpp LIBS x LABEL unit [RANKS 1 2 3 4] [TIMEOUT seconds])
+# Without RANKS: one test, one process. With RANKS: the same binary under mpirun at each rank count (needs its own main that owns MPI).
+function(soup_test name)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;LIBS;RANKS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_compile_definitions(${name} PRIVATE SOUP_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SOUP_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  set(work "${CMAKE_BINARY_DIR}/test-work/${name}")
+  file(MAKE_DIRECTORY "${work}")
+  if(ARG_RANKS)
+    target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gtest)
+    foreach(ranks IN LISTS ARG_RANKS)
+      add_test(NAME ${name}.${ranks}
+               COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks} $<TARGET_FILE:${name}>
+               WORKING_DIRECTORY "${work}")
+      set_tests_properties(${name}.${ranks} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT} PROCESSORS 2
+        ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMP_NUM_THREADS=1")
+    endforeach()
+  else()
+    target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${work}")
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT})
+  endif()
+endfunction()

@@ -1,0 +1,76 @@
+// Files and folders that appear under their final name only when complete: written beside, flushed, renamed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/file_descriptor.hpp"
+
+namespace soup {
+
+// Writes `final_path` + ".partial-<pid>" and renames it on commit(). Without commit() the partial file is removed.
+// Every member throws DataError (disk full, read-only folder, ...), naming the final path.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path final_path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  // fsync, rename, fsync of the folder.
+  void commit();
+
+ private:
+  std::filesystem::path final_path_;
+  std::filesystem::path partial_path_;
+  FileDescriptor file_;
+  bool committed_ = false;
+};
+
+// For writers that want a path (HDF5, libvips): gives a partial path that keeps the final one's extension, because
+// libvips chooses the format by it. commit() flushes and renames.
+class AtomicPath {
+ public:
+  explicit AtomicPath(std::filesystem::path final_path);
+  ~AtomicPath();
+  AtomicPath(const AtomicPath&) = delete;
+  AtomicPath& operator=(const AtomicPath&) = delete;
+
+  [[nodiscard]] const std::filesystem::path& partial() const { return partial_path_; }
+  void commit();
+
+ private:
+  std::filesystem::path final_path_;
+  std::filesystem::path partial_path_;
+  bool committed_ = false;
+};
+
+// A folder written beside its final name (missing parents are made). commit() flushes every file in it, and exchanges
+// it with an older folder of that name, which is then removed.
+class AtomicFolder {
+ public:
+  explicit AtomicFolder(std::filesystem::path final_path);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+
+  [[nodiscard]] const std::filesystem::path& partial() const { return partial_path_; }
+  void commit();
+
+ private:
+  std::filesystem::path final_path_;
+  std::filesystem::path partial_path_;
+  bool committed_ = false;
+};
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+// Whole file as text; throws DataError if it cannot be read or is larger than `max_bytes`.
+std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = 1ULL << 30);
+
+}  // namespace soup

@@ -1,0 +1,21 @@
+// Small helpers on text that several folders need.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace soup {
+
+[[nodiscard]] bool is_utf8(std::string_view text);
+// Nearest of `candidates` by edit distance, or "" when none is near enough to suggest.
+[[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> candidates);
+// "1.2 GiB", "340 KiB".
+[[nodiscard]] std::string human_bytes(double bytes);
+// "2 h 03 min", "4 min 10 s", "12 s", "0.4 s"; "unknown" for what is not finite.
+[[nodiscard]] std::string human_seconds(double seconds);
+// One part more than there are separators, empty ones included; "" has one empty part.
+[[nodiscard]] std::vector<std::string> split(std::string_view text, char separator);
+
+}  // namespace soup

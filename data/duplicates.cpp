@@ -1,0 +1,163 @@
+#include "data/duplicates.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <unordered_map>
+
+#include "core/error.hpp"
+
+namespace soup {
+namespace {
+
+constexpr int hash_columns = 9;
+constexpr int hash_rows = 8;
+constexpr int bands = 4;
+
+struct Place {
+  std::uint32_t shard;
+  std::uint32_t image;
+};
+
+std::uint16_t band_of(std::uint64_t hash, int band) { return static_cast<std::uint16_t>(hash >> (16 * band)); }
+
+double root_mean_square(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b) {
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const int difference = int{a[i]} - int{b[i]};
+    sum += difference * difference;
+  }
+  return std::sqrt(static_cast<double>(sum) / static_cast<double>(a.size()));
+}
+
+// Two hashes that differ in at most three bits agree in at least one of four 16-bit bands, so looking up each band
+// finds every near pair.
+class EarlierShards {
+ public:
+  explicit EarlierShards(std::span<const ShardFile> shards) : shards_(shards) {}
+
+  void add(std::uint32_t shard) {
+    for (std::uint32_t i = 0; i < shards_[shard].size(); ++i) {
+      exact_.try_emplace(shards_[shard].pixel_digest(i), Place{shard, i});
+      for (int band = 0; band < bands; ++band) {
+        by_band_[static_cast<std::size_t>(band)][band_of(shards_[shard].perceptual_hash(i), band)].push_back({shard, i});
+      }
+    }
+  }
+
+  [[nodiscard]] std::optional<DuplicatePair> nearest(std::uint32_t shard, std::uint32_t image,
+                                                     const DuplicateOptions& options) const {
+    const ShardFile& later = shards_[shard];
+    DuplicatePair best{.second_shard = shard, .second_image = image};
+    if (const auto found = exact_.find(later.pixel_digest(image)); found != exact_.end()) {
+      best.first_shard = found->second.shard;
+      best.first_image = found->second.image;
+      best.exact = true;
+      return best;
+    }
+    const std::uint64_t hash = later.perceptual_hash(image);
+    bool any = false;
+    for (int band = 0; band < bands; ++band) {
+      for (const Place& place : by_band_[static_cast<std::size_t>(band)][band_of(hash, band)]) {
+        const ShardFile& earlier = shards_[place.shard];
+        const int distance = std::popcount(hash ^ earlier.perceptual_hash(place.image));
+        if (distance > options.hash_distance) {
+          continue;
+        }
+        const double rms = root_mean_square(later.pixels(image), earlier.pixels(place.image));
+        const bool nearer = !any || std::tie(rms, place.shard, place.image) <
+                                        std::tuple(best.rms, best.first_shard, best.first_image);
+        if (rms <= options.rms_limit && nearer) {
+          best.first_shard = place.shard;
+          best.first_image = place.image;
+          best.distance = distance;
+          best.rms = rms;
+          any = true;
+        }
+      }
+    }
+    return any ? std::optional(best) : std::nullopt;
+  }
+
+ private:
+  std::span<const ShardFile> shards_;
+  std::map<Digest, Place> exact_;
+  std::array<std::vector<std::vector<Place>>, bands> by_band_{
+      std::vector<std::vector<Place>>(1 << 16), std::vector<std::vector<Place>>(1 << 16),
+      std::vector<std::vector<Place>>(1 << 16), std::vector<std::vector<Place>>(1 << 16)};
+};
+
+}  // namespace
+
+std::uint64_t difference_hash(const Image& image) {
+  SOUP_REQUIRE(image.width > 0 && image.height > 0 && image.channels > 0 &&
+                   image.pixels.size() == static_cast<std::size_t>(image.width) * image.height * image.channels,
+               "an image's pixels have its size");
+  // Each cell averages its part of the image, pixels on its border by their share. Extents are scaled by 9 and 8 so
+  // that shares are whole numbers and the hash is exact; all cells have the same area, so sums compare like means.
+  std::array<std::array<std::int64_t, hash_columns>, hash_rows> cells{};
+  const auto overlap = [](int pixel, int per_pixel, int cell, int per_cell) {
+    return std::min((pixel + 1) * per_pixel, (cell + 1) * per_cell) - std::max(pixel * per_pixel, cell * per_cell);
+  };
+  for (int y = 0; y < image.height; ++y) {
+    for (int x = 0; x < image.width; ++x) {
+      const std::uint8_t* pixel =
+          &image.pixels[(static_cast<std::size_t>(y) * image.width + x) * static_cast<std::size_t>(image.channels)];
+      // Luma of ITU-R BT.601, times 1000.
+      const int grey = image.channels >= 3 ? 299 * pixel[0] + 587 * pixel[1] + 114 * pixel[2] : 1000 * pixel[0];
+      for (int row = y * hash_rows / image.height; row < hash_rows && row * image.height < (y + 1) * hash_rows; ++row) {
+        const int height = overlap(y, hash_rows, row, image.height);
+        for (int column = x * hash_columns / image.width;
+             column < hash_columns && column * image.width < (x + 1) * hash_columns; ++column) {
+          const int width = overlap(x, hash_columns, column, image.width);
+          cells[static_cast<std::size_t>(row)][static_cast<std::size_t>(column)] +=
+              static_cast<std::int64_t>(grey) * height * width;
+        }
+      }
+    }
+  }
+  std::uint64_t hash = 0;
+  for (const auto& row : cells) {
+    for (std::size_t column = 0; column + 1 < row.size(); ++column) {
+      hash = hash << 1 | static_cast<std::uint64_t>(row[column] < row[column + 1]);
+    }
+  }
+  return hash;
+}
+
+std::vector<DuplicatePair> cross_shard_duplicates(std::span<const ShardFile> shards, const DuplicateOptions& options) {
+  if (options.hash_distance < 0 || options.hash_distance > bands - 1) {
+    throw ConfigError("the hash distance of near-duplicates is " + std::to_string(options.hash_distance) +
+                      "; it must be 0 to 3, the range in which every pair is found");
+  }
+  for (const ShardFile& shard : shards) {
+    const ShardFile& first = shards.front();
+    if (shard.height() != first.height() || shard.width() != first.width() || shard.channels() != first.channels()) {
+      const auto size = [](const ShardFile& of) {
+        return std::to_string(of.height()) + " x " + std::to_string(of.width()) + " x " + std::to_string(of.channels());
+      };
+      throw DataError(shard.path(), "has images of " + size(shard) + ", but " + first.path().string() + " of " +
+                                        size(first),
+                      "import all shards at one resolution");
+    }
+  }
+  std::vector<DuplicatePair> pairs;
+  EarlierShards earlier(shards);
+  for (std::uint32_t shard = 0; shard < shards.size(); ++shard) {
+    for (std::uint32_t image = 0; shard > 0 && image < shards[shard].size(); ++image) {
+      if (const auto pair = earlier.nearest(shard, image, options)) {
+        pairs.push_back(*pair);
+      }
+    }
+    if (shard + 1 < shards.size()) {
+      earlier.add(shard);
+    }
+  }
+  std::stable_partition(pairs.begin(), pairs.end(), [](const DuplicatePair& pair) { return pair.exact; });
+  return pairs;
+}
+
+}  // namespace soup

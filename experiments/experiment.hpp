@@ -1,0 +1,103 @@
+// An experiment as a value: what its YAML file says, validated and complete. Defaults stand here and nowhere else.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/digest.hpp"
+#include "data/duplicates.hpp"
+#include "data/import.hpp"
+#include "data/split.hpp"
+#include "merge/fixed_point.hpp"
+#include "trainer/model_config.hpp"
+#include "trainer/train_config.hpp"
+
+namespace soup {
+
+// A shard file made before, by `soup import` or by anyone who writes the format.
+struct FileSource {
+  std::filesystem::path path;
+};
+
+struct ShardSpec {
+  std::string name;         // [a-z0-9][a-z0-9_-]*, a folder name
+  std::int64_t weight = 1;  // integer weight in the soup
+  std::variant<IconThemeSource, IdxSource, FileSource> source;
+};
+
+enum class OnDuplicate { report, refuse, drop };
+
+struct DataConfig {
+  int resolution = 32;    // pixels
+  double held_out = 0.1;  // fraction of the caption keys
+  OnDuplicate exact_duplicates = OnDuplicate::drop;
+  OnDuplicate near_duplicates = OnDuplicate::report;
+  DuplicateOptions duplicates;
+  double max_broken_fraction = 0.05;
+  double seconds_per_image = 10.0;
+  std::vector<ShardSpec> shards;
+};
+
+struct BaseConfig {
+  std::optional<std::filesystem::path> model;  // a model folder; absent: train it from `shards` by `train`
+  std::vector<ShardSpec> shards;
+  TrainConfig train;
+  std::int64_t vocab_size = 1600;  // of the BPE tokenizer learned from the captions
+  ModelConfig architecture;
+};
+
+struct ParagonConfig {
+  bool equal_total = true;              // as many images as all ingredients together
+  bool one_shard = true;                // as many as one ingredient
+  std::optional<double> learning_rate;  // absent: the ingredients'
+};
+
+struct SoupConfig {
+  int scale_bits = default_scale_bits;
+  bool leave_one_out = true;  // also make and evaluate the soups without each shard
+};
+
+struct LaunchConfig {
+  int ranks_per_group = 1;
+  int threads_per_rank = 0;              // 0: cores / ranks on this host
+  std::int64_t deadline_seconds = 1800;  // longest wait in one collective; 0 = none
+};
+
+struct EvaluationConfig {
+  std::int64_t prompts = 64;  // held-out prompts, spread evenly over the shards
+  std::int64_t steps = 20;
+  double guidance = 3.0;
+  std::int64_t grid_prompts = 8;        // columns of the report's picture
+  std::int64_t denoising_images = 256;  // held-out real images for the denoising loss
+  std::int64_t bootstrap = 1000;        // resamples for standard errors
+  std::filesystem::path scorer;         // folder of the image-text scorer; empty: no alignment scores
+  bool ensemble = true;                 // also the output ensemble of the ingredients
+};
+
+struct Experiment {
+  std::string name;
+  std::uint64_t seed = 0;
+  DataConfig data;
+  BaseConfig base;
+  TrainConfig ingredients;  // training of one ingredient; the paragon uses it too
+  ParagonConfig paragon;
+  SoupConfig soup;
+  LaunchConfig launch;
+  EvaluationConfig evaluation;
+
+  std::filesystem::path run_folder;  // runs/<name> unless the YAML or --run-dir says otherwise
+};
+
+// Reads and validates. overrides: "a.b=c" texts of --set, applied after the file. Relative paths are taken relative to
+// the folder soup is run from when they exist there, else to the YAML file's folder. Throws ConfigError (file:line, key
+// path, nearest valid key).
+Experiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+// The whole experiment, defaults included, as canonical YAML (fixed key order, loadable again to the same value).
+std::string to_yaml(const Experiment& experiment);
+
+}  // namespace soup

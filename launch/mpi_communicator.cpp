@@ -1,0 +1,237 @@
+// Communicator over MPI for host memory: checked, chunked, and asleep while it waits for other ranks.
+//
+// All collectives are the non-blocking ones, completed by MPI_Test: a blocking call spins inside MPI and, with more
+// ranks than cores, takes the core from the ranks that still compute. Each collective first meets: a tiny reduction in
+// which ranks sleep until all have arrived, and which carries what was called. The payload moves after it, when nobody
+// computes, with MPI_Test and sched_yield only, since its transfer advances only inside MPI_Test.
+#include "launch/mpi_communicator.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <climits>
+#include <exception>
+#include <string>
+#include <thread>
+
+#include "core/error.hpp"
+
+namespace soup {
+
+namespace {
+
+MPI_Comm duplicate(MPI_Comm comm) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(comm, &copy), "MPI_Comm_dup");
+  return copy;
+}
+
+// A datatype that frees itself.
+class Datatype {
+ public:
+  // `bytes` bytes, the next element of this type beginning `stride` bytes after this one.
+  Datatype(int bytes, std::size_t stride) {
+    MPI_Datatype packed = MPI_DATATYPE_NULL;
+    check_mpi(MPI_Type_contiguous(bytes, MPI_BYTE, &packed), "MPI_Type_contiguous");
+    const int resized = MPI_Type_create_resized(packed, 0, static_cast<MPI_Aint>(stride), &type_);
+    check_mpi(MPI_Type_free(&packed), "MPI_Type_free");
+    check_mpi(resized, "MPI_Type_create_resized");
+    check_mpi(MPI_Type_commit(&type_), "MPI_Type_commit");
+  }
+  ~Datatype() { MPI_Type_free(&type_); }
+  Datatype(const Datatype&) = delete;
+  Datatype& operator=(const Datatype&) = delete;
+
+  [[nodiscard]] MPI_Datatype get() const { return type_; }
+
+ private:
+  MPI_Datatype type_ = MPI_DATATYPE_NULL;
+};
+
+}  // namespace
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) {
+    return "unknown host";
+  }
+  return name.data();
+}
+
+void check_mpi(int code, std::string_view call) {
+  if (code == MPI_SUCCESS) {
+    return;
+  }
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) {
+    length = 0;
+  }
+  throw CommError(call, "MPI error " + std::to_string(code) + " (" +
+                            std::string(text.data(), static_cast<std::size_t>(length)) + ") on host " + host_name());
+}
+
+MpiCommunicator::MpiCommunicator(MPI_Comm comm, std::size_t max_count)
+    : MpiCommunicator(Owned{}, duplicate(comm), max_count) {}
+
+MpiCommunicator::MpiCommunicator(Owned, MPI_Comm comm, std::size_t max_count)
+    : comm_(comm), max_count_(std::clamp<std::size_t>(max_count, 1, INT_MAX)) {
+  check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+}
+
+MpiCommunicator::~MpiCommunicator() {
+  // MPI_Comm_free is collective: while an exception unwinds this rank alone, the others may never call it.
+  if (std::uncaught_exceptions() == 0) {
+    MPI_Comm_free(&comm_);
+  }
+}
+
+std::string_view MpiCommunicator::name_of(Call call) {
+  switch (call) {
+    case Call::sum_float:
+      return "all_reduce_sum(float)";
+    case Call::sum_double:
+      return "all_reduce_sum(double)";
+    case Call::sum_int64:
+      return "all_reduce_sum(int64)";
+    case Call::max_double:
+      return "all_reduce_max(double)";
+    case Call::max_int64:
+      return "all_reduce_max(int64)";
+    case Call::gather:
+      return "all_gather";
+    case Call::broadcast:
+      return "broadcast";
+    case Call::barrier:
+      return "barrier";
+    case Call::split:
+      return "split";
+  }
+  return "unknown collective";
+}
+
+void MpiCommunicator::complete(MPI_Request& request, std::string_view call, bool asleep) {
+  using std::chrono::microseconds;
+  for (int tests = 0;; ++tests) {
+    int done = 0;
+    check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), call);
+    if (done != 0) {
+      return;
+    }
+    // 50 tests pass in some 20 us, the time ranks in step need; 200 sleeps of 50 us bound the loss of those nearly in
+    // step; after these 20 ms half a millisecond more does not matter.
+    if (!asleep || tests < 50) {
+      sched_yield();
+    } else {
+      std::this_thread::sleep_for(microseconds(tests < 250 ? 50 : 500));
+    }
+  }
+}
+
+void MpiCommunicator::meet(Call call, std::size_t count, int root) {
+  // The largest of x and of -x give the range of x over the ranks.
+  const auto what = static_cast<std::int64_t>(call);
+  const auto elements = static_cast<std::int64_t>(count);
+  const std::array<std::int64_t, 6> mine{what, -what, elements, -elements, root, -root};
+  std::array<std::int64_t, 6> most{};
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(
+      MPI_Iallreduce(mine.data(), most.data(), static_cast<int>(mine.size()), MPI_INT64_T, MPI_MAX, comm_, &request),
+      "MPI_Iallreduce");
+  complete(request, name_of(call), true);
+  if (most[0] != -most[1]) {
+    throw CommError(name_of(call),
+                    "ranks called different collectives: " + std::string(name_of(static_cast<Call>(-most[1]))) +
+                        " and " + std::string(name_of(static_cast<Call>(most[0]))));
+  }
+  if (most[2] != -most[3]) {
+    throw CommError(name_of(call), "ranks called with different element counts: " + std::to_string(-most[3]) + " to " +
+                                       std::to_string(most[2]) + ", rank " + std::to_string(rank_) + " with " +
+                                       std::to_string(count));
+  }
+  if (most[4] != -most[5]) {
+    throw CommError(name_of(call), "ranks called with different roots: " + std::to_string(-most[5]) + " to " +
+                                       std::to_string(most[4]));
+  }
+}
+
+template <typename T>
+void MpiCommunicator::all_reduce(Call call, std::span<T> values, MPI_Datatype type, MPI_Op operation) {
+  meet(call, values.size());
+  for (std::size_t done = 0; done < values.size(); done += max_count_) {
+    const std::size_t count = std::min(max_count_, values.size() - done);
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(
+        MPI_Iallreduce(MPI_IN_PLACE, values.data() + done, static_cast<int>(count), type, operation, comm_, &request),
+        "MPI_Iallreduce");
+    complete(request, name_of(call), false);
+  }
+}
+
+void MpiCommunicator::all_reduce_sum(std::span<float> values) {
+  all_reduce(Call::sum_float, values, MPI_FLOAT, MPI_SUM);
+}
+
+void MpiCommunicator::all_reduce_sum(std::span<double> values) {
+  all_reduce(Call::sum_double, values, MPI_DOUBLE, MPI_SUM);
+}
+
+void MpiCommunicator::all_reduce_sum(std::span<std::int64_t> values) {
+  all_reduce(Call::sum_int64, values, MPI_INT64_T, MPI_SUM);
+}
+
+void MpiCommunicator::all_reduce_max(std::span<double> values) {
+  all_reduce(Call::max_double, values, MPI_DOUBLE, MPI_MAX);
+}
+
+void MpiCommunicator::all_reduce_max(std::span<std::int64_t> values) {
+  all_reduce(Call::max_int64, values, MPI_INT64_T, MPI_MAX);
+}
+
+void MpiCommunicator::all_gather(std::span<const std::byte> mine, std::span<std::byte> all) {
+  const auto ranks = static_cast<std::size_t>(size_);
+  SOUP_REQUIRE(all.size() == ranks * mine.size(), "all_gather of " + std::to_string(ranks) + " times " +
+                                                      std::to_string(mine.size()) + " bytes into " +
+                                                      std::to_string(all.size()));
+  meet(Call::gather, mine.size());
+  for (std::size_t done = 0; done < mine.size(); done += max_count_) {
+    const auto count = static_cast<int>(std::min(max_count_, mine.size() - done));
+    // Each rank's piece lands in its own row of `all`, so a received element is `count` bytes with a row's extent.
+    const Datatype row(count, mine.size());
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Iallgather(mine.data() + done, count, MPI_BYTE, all.data() + done, 1, row.get(), comm_, &request),
+              "MPI_Iallgather");
+    complete(request, name_of(Call::gather), false);
+  }
+}
+
+void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
+  SOUP_REQUIRE(root >= 0 && root < size_,
+               "broadcast from root " + std::to_string(root) + " of " + std::to_string(size_) + " ranks");
+  meet(Call::broadcast, bytes.size(), root);
+  for (std::size_t done = 0; done < bytes.size(); done += max_count_) {
+    const auto count = static_cast<int>(std::min(max_count_, bytes.size() - done));
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Ibcast(bytes.data() + done, count, MPI_BYTE, root, comm_, &request), "MPI_Ibcast");
+    complete(request, name_of(Call::broadcast), false);
+  }
+}
+
+void MpiCommunicator::barrier() {
+  meet(Call::barrier, 0);
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::split(int colour, int key) {
+  SOUP_REQUIRE(colour >= 0, "split with colour " + std::to_string(colour));
+  meet(Call::split, 0);
+  MPI_Comm part = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(comm_, colour, key, &part), "MPI_Comm_split");
+  return std::unique_ptr<Communicator>(new MpiCommunicator(Owned{}, part, max_count_));
+}
+
+}  // namespace soup

@@ -1,0 +1,171 @@
+// Turns a hang into an end: the watching thread, and the communicator that guards each of its calls.
+#include "launch/watchdog.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "core/error.hpp"
+#include "launch/communicator.hpp"
+#include "launch/mpi_communicator.hpp"
+#include "launch/mpi_runtime.hpp"
+
+namespace soup {
+
+using Clock = std::chrono::steady_clock;
+
+struct Watchdog::Impl {
+  struct Watch {
+    std::uint64_t id = 0;
+    std::string operation;
+    Clock::time_point start;
+  };
+
+  std::chrono::seconds deadline;
+  std::function<void(const std::string&)> on_expiry;
+  std::mutex mutex;
+  std::condition_variable stop_changed;
+  bool stop = false;
+  std::uint64_t next_id = 1;
+  std::vector<Watch> watches;  // in order of start: the first is the oldest
+  std::thread thread;
+
+  // Looks a few times per deadline instead of being woken by every guard: a guard then costs two short locks.
+  void watch() {
+    const auto interval = std::min<Clock::duration>(Clock::duration(deadline) / 10, std::chrono::seconds(1));
+    std::unique_lock lock(mutex);
+    while (!stop_changed.wait_for(lock, interval, [this] { return stop; })) {
+      if (watches.empty() || Clock::now() - watches.front().start < deadline) {
+        continue;
+      }
+      std::string operation;
+      for (const Watch& watch : watches) {
+        operation += (operation.empty() ? "" : " > ") + watch.operation;
+      }
+      lock.unlock();
+      on_expiry(operation);
+      return;
+    }
+  }
+};
+
+Watchdog::Watchdog(std::chrono::seconds deadline, std::function<void(const std::string& operation)> on_expiry)
+    : impl_(std::make_unique<Impl>()) {
+  if (deadline < std::chrono::seconds(0)) {
+    throw ConfigError(fmt::format("the watchdog's deadline is {} s, but it cannot be negative", deadline.count()),
+                      "0 switches it off");
+  }
+  impl_->deadline = deadline;
+  impl_->on_expiry = std::move(on_expiry);
+  if (!impl_->on_expiry) {
+    // The rank is asked for here, on the thread that MPI allows to call it.
+    impl_->on_expiry = [rank = job_rank(), deadline](const std::string& operation) {
+      const std::string text = fmt::format(
+          "soup: error: {} did not finish within {} s on rank {} (host {}): another rank has stopped or the network "
+          "hangs; the job is ended\n  hint: launch.deadline_seconds sets the limit, 0 switches it off\n",
+          operation, deadline.count(), rank, host_name());
+      std::fwrite(text.data(), 1, text.size(), stderr);
+      abort_job(static_cast<int>(ExitCode::communication));
+    };
+  }
+  if (deadline > std::chrono::seconds(0)) {
+    impl_->thread = std::thread([this] { impl_->watch(); });
+  }
+}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stop = true;
+  }
+  impl_->stop_changed.notify_all();
+  if (impl_->thread.joinable()) {
+    impl_->thread.join();
+  }
+}
+
+Watchdog::Guard::Guard(Watchdog& watchdog, std::string operation) : watchdog_(watchdog) {
+  Impl& impl = *watchdog_.impl_;
+  const std::lock_guard lock(impl.mutex);
+  id_ = impl.next_id++;
+  impl.watches.push_back({id_, std::move(operation), Clock::now()});
+}
+
+Watchdog::Guard::~Guard() {
+  Impl& impl = *watchdog_.impl_;
+  const std::lock_guard lock(impl.mutex);
+  std::erase_if(impl.watches, [this](const Impl::Watch& watch) { return watch.id == id_; });
+}
+
+namespace {
+
+class WatchedCommunicator final : public Communicator {
+ public:
+  WatchedCommunicator(std::unique_ptr<Communicator> inner, std::shared_ptr<Watchdog> watchdog, std::string name)
+      : inner_(std::move(inner)), watchdog_(std::move(watchdog)), name_(std::move(name)) {}
+
+  [[nodiscard]] int rank() const override { return inner_->rank(); }
+  [[nodiscard]] int size() const override { return inner_->size(); }
+  [[nodiscard]] std::string_view backend() const override { return inner_->backend(); }
+
+  void all_reduce_sum(std::span<float> values) override {
+    const auto guard = watch("all_reduce_sum of {} floats", values.size());
+    inner_->all_reduce_sum(values);
+  }
+  void all_reduce_sum(std::span<double> values) override {
+    const auto guard = watch("all_reduce_sum of {} doubles", values.size());
+    inner_->all_reduce_sum(values);
+  }
+  void all_reduce_sum(std::span<std::int64_t> values) override {
+    const auto guard = watch("all_reduce_sum of {} int64", values.size());
+    inner_->all_reduce_sum(values);
+  }
+  void all_reduce_max(std::span<double> values) override {
+    const auto guard = watch("all_reduce_max of {} doubles", values.size());
+    inner_->all_reduce_max(values);
+  }
+  void all_reduce_max(std::span<std::int64_t> values) override {
+    const auto guard = watch("all_reduce_max of {} int64", values.size());
+    inner_->all_reduce_max(values);
+  }
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    const auto guard = watch("all_gather of {} bytes", mine.size());
+    inner_->all_gather(mine, all);
+  }
+  void broadcast(std::span<std::byte> bytes, int root) override {
+    const auto guard = watch("broadcast of {} bytes", bytes.size());
+    inner_->broadcast(bytes, root);
+  }
+  void barrier() override {
+    const auto guard = watch("barrier", 0);
+    inner_->barrier();
+  }
+  [[nodiscard]] std::unique_ptr<Communicator> split(int colour, int key) override {
+    const auto guard = watch("split", 0);
+    return watched(inner_->split(colour, key), watchdog_, fmt::format("{}/{}", name_, colour));
+  }
+
+ private:
+  [[nodiscard]] Watchdog::Guard watch(std::string_view call, std::size_t count) {
+    return {*watchdog_, name_ + ": " + fmt::format(fmt::runtime(call), count)};
+  }
+
+  std::unique_ptr<Communicator> inner_;
+  std::shared_ptr<Watchdog> watchdog_;
+  std::string name_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> watched(std::unique_ptr<Communicator> inner, std::shared_ptr<Watchdog> watchdog,
+                                      std::string name) {
+  return std::make_unique<WatchedCommunicator>(std::move(inner), std::move(watchdog), std::move(name));
+}
+
+}  // namespace soup

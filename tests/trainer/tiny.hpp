@@ -1,0 +1,25 @@
+// A model and a shard small enough to train in a second, for the trainer's tests.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "data/shard_file.hpp"
+#include "trainer/model.hpp"
+#include "trainer/train_config.hpp"
+#include "trainer/training_images.hpp"
+
+namespace soup::test {
+
+// 8 x 8 pixels, identity autoencoder, about 20,000 parameters; weights from SeedTree(1).
+DiffusionModel tiny_model(const std::string& prediction_type = "v_prediction");
+
+// `images` 8 x 8 squares: colour and caption ("red", "green", "blue") agree.
+void write_tiny_shard(const std::filesystem::path& path, const std::string& name, int images);
+std::shared_ptr<TrainingImages> tiny_images(const std::filesystem::path& path);
+
+// 256 images in batches of 16, everything on: warm-up, decay, clipping, dropout, EMA.
+TrainConfig tiny_training();
+
+}  // namespace soup::test

@@ -1,0 +1,39 @@
+// AdamW (Loshchilov & Hutter 2019, algorithm 2) over a flat buffer in two fused calls: with and without weight decay.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "trainer/flat_state.hpp"
+#include "trainer/train_config.hpp"
+
+namespace soup {
+
+class AdamW {
+ public:
+  AdamW(FlatState& state, const TrainConfig& config);
+
+  // One step with the gradients in the state's buffer; counts steps from 1.
+  void step(double learning_rate);
+
+  [[nodiscard]] at::Tensor& first_moment() { return first_moment_; }    // [count] float
+  [[nodiscard]] at::Tensor& second_moment() { return second_moment_; }  // [count] float
+  [[nodiscard]] std::uint64_t steps() const { return steps_; }
+  void set_steps(std::uint64_t steps) { steps_ = steps; }
+
+ private:
+  void step_slice(std::int64_t begin, std::int64_t end, double learning_rate, double weight_decay);
+
+  FlatState& state_;
+  TrainConfig config_;
+  at::Tensor first_moment_;
+  at::Tensor second_moment_;
+  std::uint64_t steps_ = 0;
+};
+
+// The learning rate for the step that begins after `images` images: linear warm-up, then constant or a half cosine down
+// to final_lr_fraction.
+double learning_rate_at(const TrainConfig& config, std::uint64_t images);
+
+}  // namespace soup

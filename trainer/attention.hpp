@@ -1,0 +1,57 @@
+// Transformer2DModel: self-attention over pixels, cross-attention to the text, gated feed-forward, in diffusers' names
+// (Rombach et al. 2022, section 3.3 and appendix E.2.1).
+#pragma once
+
+#include "trainer/layers.hpp"
+
+namespace soup {
+
+// Multi-head attention (Vaswani et al. 2017, section 3.2.2) without biases on queries, keys and values.
+class Attention : public torch::nn::Module {
+ public:
+  Attention(std::int64_t width, std::int64_t context_width, std::int64_t heads);
+  // tokens [N, L, width], context [N, M, context_width] -> [N, L, width].
+  [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& context) const;
+
+ private:
+  std::int64_t heads_;
+  std::shared_ptr<Linear> to_q_;
+  std::shared_ptr<Linear> to_k_;
+  std::shared_ptr<Linear> to_v_;
+  std::shared_ptr<ModuleSequence<Linear>> to_out_;
+};
+
+class FeedForward;
+
+class BasicTransformerBlock : public torch::nn::Module {
+ public:
+  BasicTransformerBlock(std::int64_t width, std::int64_t context_width, std::int64_t heads);
+  [[nodiscard]] at::Tensor forward(at::Tensor tokens, const at::Tensor& text) const;
+
+ private:
+  std::shared_ptr<LayerNorm> norm1_;
+  std::shared_ptr<Attention> attn1_;
+  std::shared_ptr<LayerNorm> norm2_;
+  std::shared_ptr<Attention> attn2_;
+  std::shared_ptr<LayerNorm> norm3_;
+  std::shared_ptr<FeedForward> ff_;
+};
+
+class Transformer2DModel : public torch::nn::Module {
+ public:
+  // linear_projection: proj_in and proj_out are Linear (Stable Diffusion 2) instead of 1 x 1 convolutions (1.x).
+  Transformer2DModel(std::int64_t channels, std::int64_t context_width, std::int64_t heads, std::int64_t groups,
+                     std::int64_t layers, bool linear_projection);
+  // image [N, C, H, W], text [N, L, context_width] -> [N, C, H, W].
+  [[nodiscard]] at::Tensor forward(const at::Tensor& image, const at::Tensor& text) const;
+
+ private:
+  std::shared_ptr<GroupNorm> norm_;
+  std::shared_ptr<Linear> linear_in_;
+  std::shared_ptr<Conv2d> conv_in_;
+  std::shared_ptr<ModuleSequence<BasicTransformerBlock>> blocks_;
+  std::shared_ptr<Linear> linear_out_;
+  std::shared_ptr<Conv2d> conv_out_;
+};
+
+}  // namespace soup

@@ -1,0 +1,53 @@
+// Everything a trainer needs to go on to the same bits: flat buffers, image clock and loss curve in one safetensors
+// file. No torch.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/digest.hpp"
+#include "core/log.hpp"
+
+namespace soup {
+
+// One point of the loss curve.
+struct LossPoint {
+  std::uint64_t images = 0;
+  double loss = 0.0;  // mean over the images since the last point
+  double learning_rate = 0.0;
+  double held_out_loss = -1.0;  // of the EMA weights; negative: not measured here
+};
+
+// The numbers beside the buffers.
+struct TrainClock {
+  std::uint64_t images = 0;
+  std::uint64_t steps = 0;
+  double window_loss = 0.0;  // sum over the images since the last point of the curve
+  std::uint64_t window_images = 0;
+  double seconds = 0.0;  // spent training so far, over all starts
+  std::vector<LossPoint> curve;
+};
+
+struct TrainBuffers {
+  std::span<float> weights;
+  std::span<float> ema;
+  std::span<float> first_moment;
+  std::span<float> second_moment;
+};
+
+// Writes folder/checkpoint-<images>.safetensors atomically and then removes all but the newest two.
+// `key` is the stage's, `layout` the digest of the buffers' layout; both are checked on reading.
+void write_checkpoint(const std::filesystem::path& folder, const Digest& key, const Digest& layout,
+                      const TrainClock& clock, const TrainBuffers& buffers);
+
+// Fills the buffers from the newest checkpoint in `folder` that has this key and layout and whose content matches its
+// digest; a torn or broken one is reported and the one before it used. nullopt: start anew.
+std::optional<TrainClock> read_checkpoint(const std::filesystem::path& folder, const Digest& key, const Digest& layout,
+                                          const TrainBuffers& buffers, Log& log);
+
+void remove_checkpoints(const std::filesystem::path& folder);
+
+}  // namespace soup

@@ -1,0 +1,70 @@
+// A text-to-image model in memory.
+#include "trainer/model.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "trainer/initialise.hpp"
+
+namespace soup {
+namespace {
+
+// Throws ConfigError where the parts, each possible by itself, do not fit together.
+void check_parts(const ModelConfig& config, const Tokenizer& tokenizer) {
+  if (config.unet.cross_attention_dim != config.text_encoder.hidden_size) {
+    throw ConfigError(
+        fmt::format("the U-Net attends to text of width {} (cross_attention_dim), but the text encoder "
+                    "gives {} (hidden_size)",
+                    config.unet.cross_attention_dim, config.text_encoder.hidden_size));
+  }
+  if (tokenizer.vocab_size() > config.text_encoder.vocab_size) {
+    throw ConfigError(fmt::format("the tokenizer has {} tokens, the text encoder embeds only {} (vocab_size)",
+                                  tokenizer.vocab_size(), config.text_encoder.vocab_size));
+  }
+  if (tokenizer.max_length() > config.text_encoder.max_position_embeddings) {
+    throw ConfigError(
+        fmt::format("the tokenizer gives {} tokens a caption, the text encoder takes only {} "
+                    "(max_position_embeddings)",
+                    tokenizer.max_length(), config.text_encoder.max_position_embeddings));
+  }
+}
+
+}  // namespace
+
+at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions, std::int64_t* truncated) const {
+  const std::int64_t length = tokenizer->max_length();
+  at::Tensor ids = at::empty({static_cast<std::int64_t>(captions.size()), length}, at::kLong);
+  std::int64_t* row = ids.mutable_data_ptr<std::int64_t>();
+  for (const std::string& caption : captions) {
+    const TokenizedCaption tokens = tokenizer->encode(caption);
+    row = std::copy(tokens.ids.begin(), tokens.ids.end(), row);
+    if (truncated != nullptr && tokens.truncated) {
+      ++*truncated;
+    }
+  }
+  return text_encoder->forward(ids);
+}
+
+DiffusionModel assemble_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer) {
+  check_parts(config, *tokenizer);
+  DiffusionModel model;
+  model.config = config;
+  model.unet = std::make_shared<UNet2DConditionModel>(config.unet);
+  model.text_encoder = std::make_shared<CLIPTextModel>(config.text_encoder);
+  model.tokenizer = std::move(tokenizer);
+  model.autoencoder = make_autoencoder(config.autoencoder);
+  model.schedule = std::make_shared<NoiseSchedule>(config.schedule);
+  return model;
+}
+
+DiffusionModel make_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer, SeedTree seeds) {
+  DiffusionModel model = assemble_model(config, std::move(tokenizer));
+  initialise(*model.unet, "unet", seeds);
+  initialise(*model.text_encoder, "text_encoder", seeds);
+  return model;
+}
+
+}  // namespace soup

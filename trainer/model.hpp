@@ -1,0 +1,58 @@
+// A text-to-image model in memory: U-Net, text encoder, tokenizer, autoencoder, noise schedule; and its folder on disk.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "core/tensor_layout.hpp"
+#include "trainer/autoencoder.hpp"
+#include "trainer/clip_text.hpp"
+#include "trainer/noise_schedule.hpp"
+#include "trainer/tokenizer.hpp"
+#include "trainer/unet.hpp"
+
+namespace soup {
+
+struct DiffusionModel {
+  ModelConfig config;
+  std::shared_ptr<UNet2DConditionModel> unet;
+  std::shared_ptr<CLIPTextModel> text_encoder;
+  std::shared_ptr<Tokenizer> tokenizer;
+  std::shared_ptr<Autoencoder> autoencoder;
+  std::shared_ptr<NoiseSchedule> schedule;
+
+  // Captions -> text states [N, L, D]; truncated captions are counted into *truncated when given.
+  [[nodiscard]] at::Tensor encode_text(const std::vector<std::string>& captions,
+                                       std::int64_t* truncated = nullptr) const;
+};
+
+// The parts with uninitialised weights. Throws ConfigError where the parts do not fit together.
+DiffusionModel assemble_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer);
+// Fresh weights, drawn from stream("init", "unet.<parameter>" or "text_encoder.<parameter>", 0) of the root seed only:
+// every rank and every ingredient draws the same.
+DiffusionModel make_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer, SeedTree seeds);
+
+enum class WeightSet { raw, ema };  // folders unet, text_encoder / unet_ema, text_encoder_ema
+
+// Folder: model_index.json, unet/, text_encoder/, tokenizer/, scheduler/, autoencoder/ in diffusers' layout. Loading is
+// strict: missing, unexpected and mis-shaped tensors are listed in one DataError. WeightSet::ema falls back to raw for
+// a part that has no _ema folder.
+DiffusionModel load_model(const std::filesystem::path& folder, WeightSet weights = WeightSet::raw);
+// Writes everything into `folder` (existing; callers wrap it in AtomicFolder). `metadata` goes into the safetensors
+// headers.
+void save_model(const std::filesystem::path& folder, const DiffusionModel& model,
+                const std::map<std::string, std::string>& metadata);
+// Only the weights of one part ("unet", "unet_ema", "text_encoder", "text_encoder_ema"), with the config.json beside
+// it.
+void save_unet(const std::filesystem::path& folder, const UNet2DConditionModel& unet,
+               const std::map<std::string, std::string>& metadata);
+void save_text_encoder(const std::filesystem::path& folder, const CLIPTextModel& text,
+                       const std::map<std::string, std::string>& metadata);
+
+}  // namespace soup

@@ -1,0 +1,241 @@
+// The one trainer.
+#include "trainer/trainer.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <torch/nn/module.h>
+
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <future>
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.hpp"
+#include "core/error.hpp"
+#include "core/progress.hpp"
+#include "core/signals.hpp"
+#include "trainer/denoising_loss.hpp"
+#include "trainer/ema.hpp"
+
+namespace soup {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::vector<std::pair<std::string, torch::nn::Module*>> trained_parts(const DiffusionModel& model,
+                                                                      const TrainConfig& config) {
+  std::vector<std::pair<std::string, torch::nn::Module*>> parts = {{"unet", model.unet.get()}};
+  if (config.train_text_encoder) {
+    parts.emplace_back("text_encoder", model.text_encoder.get());
+  }
+  return parts;
+}
+
+std::span<float> span_of(at::Tensor& flat) {
+  return {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())};
+}
+
+// Whether a counter that went from `before` to `after` passed a multiple of `interval`.
+bool passed(std::uint64_t before, std::uint64_t after, std::uint64_t interval) {
+  return interval > 0 && before / interval != after / interval;
+}
+
+void scale_to_norm(at::Tensor& gradients, double limit, double norm) {
+  if (limit > 0.0 && norm > limit) {
+    gradients.mul_(limit / norm);
+  }
+}
+
+}  // namespace
+
+Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> images, Validation validation,
+                 TrainJob job, Communicator& group, Log& log)
+    : model_(model),
+      images_(std::move(images)),
+      validation_(std::move(validation)),
+      job_(std::move(job)),
+      group_(group),
+      log_(log),
+      state_(trained_parts(model, job_.config)),
+      optimizer_(state_, job_.config),
+      ema_(state_.weights().clone()) {
+  const TrainConfig& config = job_.config;
+  if (images_->size() == 0) {
+    throw ConfigError(job_.title + " has no images to train on",
+                      "every image is held out or dropped as a duplicate: lower data.held_out");
+  }
+  if (config.batch % group_.size() != 0) {
+    throw ConfigError(fmt::format("{}: a batch of {} images cannot be shared evenly by {} ranks", job_.title,
+                                  config.batch, group_.size()),
+                      "make batch a multiple of the ranks that train it");
+  }
+}
+
+TrainBuffers Trainer::buffers() {
+  return {state_.weight_span(), span_of(ema_), span_of(optimizer_.first_moment()), span_of(optimizer_.second_moment())};
+}
+
+void Trainer::run() {
+  const TrainConfig& config = job_.config;
+  const Digest layout = state_.layout().digest();
+  if (std::optional<TrainClock> found =
+          agreed(group_, [&] { return read_checkpoint(job_.folder, job_.key, layout, buffers(), log_); })) {
+    clock_ = std::move(*found);
+    optimizer_.set_steps(clock_.steps);
+    log_.info(fmt::format("{}: goes on after {} images", job_.title, clock_.images));
+  }
+  Progress progress(log_, job_.title, config.images, "images", clock_.images);
+  BatchMaker maker(images_, config, job_.seeds, job_.scope, model_.schedule->steps());
+  const std::int64_t share = config.batch / group_.size();
+  const auto prepare = [&](std::uint64_t images) {
+    return maker.make(images + static_cast<std::uint64_t>(group_.rank() * share), share);
+  };
+
+  std::future<Batch> next = std::async(std::launch::async, prepare, clock_.images);
+  while (clock_.images < config.images) {
+    const Clock::time_point start = Clock::now();
+    const Batch batch = next.get();
+    next = std::async(std::launch::async, prepare, clock_.images + static_cast<std::uint64_t>(config.batch));
+
+    const double loss = step(batch);
+
+    const std::uint64_t before = clock_.images;
+    clock_.images += static_cast<std::uint64_t>(config.batch);
+    clock_.steps = optimizer_.steps();
+    update_ema(ema_, state_.weights(), ema_decay(config, clock_.images));
+    clock_.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    record(loss);
+    progress.advance_to(clock_.images, fmt::format("loss {:.4f}", loss));
+
+    std::array<std::int64_t, 1> stop = {stop_requested() ? 1 : 0};
+    if (group_.size() > 1) {
+      group_.all_reduce_max(std::span<std::int64_t>(stop));
+    }
+    const bool finished = clock_.images >= config.images;
+    if (stop[0] != 0 || finished || passed(before, clock_.images, config.checkpoint_images)) {
+      checkpoint();
+    }
+    if (stop[0] != 0 && !finished) {
+      throw Interrupted(
+          fmt::format("{}: stopped by a signal after {} images, checkpoint written", job_.title, clock_.images));
+    }
+  }
+  progress.finish();
+}
+
+// Forward, backward, gradients over the group, optimizer; returns the loss over the whole batch.
+double Trainer::step(const Batch& batch) {
+  state_.gradients().zero_();
+  at::Tensor text;
+  if (job_.config.train_text_encoder) {
+    text = model_.encode_text(batch.captions);
+  } else {
+    const at::NoGradGuard no_grad;
+    text = model_.encode_text(batch.captions);
+  }
+  const at::Tensor loss = denoising_loss(model_, batch.images, batch.noise, batch.timesteps, text).mean();
+  loss.backward();
+
+  std::array<double, 1> mean_loss = {loss.item<double>()};
+  if (group_.size() > 1) {
+    group_.all_reduce_sum(state_.gradient_span());
+    state_.gradients().div_(group_.size());
+    group_.all_reduce_sum(std::span<double>(mean_loss));
+    mean_loss[0] /= group_.size();
+  }
+  const double norm = state_.gradients().norm().item<double>();
+  if (!std::isfinite(mean_loss[0]) || !std::isfinite(norm)) {
+    check_finite(mean_loss[0]);
+  }
+  scale_to_norm(state_.gradients(), job_.config.clip_norm, norm);
+  optimizer_.step(learning_rate_at(job_.config, clock_.images));
+  return mean_loss[0];
+}
+
+// Names what is not finite. After the all-reduce every rank holds the same gradients, so all ranks throw alike.
+void Trainer::check_finite(double loss) const {
+  std::string tensor = state_.first_non_finite(state_.weights());
+  std::string what = "weight";
+  if (tensor.empty()) {
+    tensor = state_.first_non_finite(state_.gradients());
+    what = "gradient";
+  }
+  throw DataError(
+      job_.folder,
+      fmt::format("{}: NaN or Inf after {} images (loss {}), first in the {} of {}", job_.title, clock_.images, loss,
+                  what, tensor.empty() ? "no single tensor: their norm overflows" : tensor),
+      "the last good checkpoint stays; lower learning_rate or set clip_norm, then give the same command again");
+}
+
+void Trainer::record(double loss) {
+  const TrainConfig& config = job_.config;
+  const std::uint64_t before = clock_.images - static_cast<std::uint64_t>(config.batch);
+  clock_.window_loss += loss * static_cast<double>(config.batch);
+  clock_.window_images += static_cast<std::uint64_t>(config.batch);
+  const bool validate = passed(before, clock_.images, config.validate_images);
+  if (!validate && !passed(before, clock_.images, config.log_images) && clock_.images < config.images) {
+    return;
+  }
+  LossPoint point{clock_.images, clock_.window_loss / static_cast<double>(clock_.window_images),
+                  learning_rate_at(config, before), -1.0};
+  if (validate && !validation_.captions.empty()) {
+    point.held_out_loss = held_out_loss();
+    log_.info(fmt::format("{}: {} images, loss {:.4f}, held-out loss {:.4f} (EMA)", job_.title, point.images,
+                          point.loss, point.held_out_loss));
+  }
+  clock_.curve.push_back(point);
+  clock_.window_loss = 0.0;
+  clock_.window_images = 0;
+}
+
+double Trainer::held_out_loss() {
+  const EmaScope ema(*this);
+  const std::vector<double> losses = denoising_losses(model_, validation_.images, validation_.captions, job_.seeds);
+  double sum = 0.0;
+  for (const double loss : losses) {
+    sum += loss;
+  }
+  return sum / static_cast<double>(losses.size());
+}
+
+void Trainer::checkpoint() {
+  agreed(group_, [&] {
+    if (group_.rank() != 0) {
+      return;
+    }
+    write_checkpoint(job_.folder, job_.key, state_.layout().digest(), clock_, buffers());
+    if (job_.config.snapshots) {
+      const EmaScope ema(*this);
+      AtomicFolder snapshot(job_.folder / "snapshot");
+      save_model(snapshot.partial(), model_, {{"images", std::to_string(clock_.images)}, {"weights", "ema"}});
+      snapshot.commit();
+    }
+  });
+}
+
+void Trainer::write_curve(const std::filesystem::path& path) const {
+  std::string lines;
+  for (const LossPoint& point : clock_.curve) {
+    nlohmann::ordered_json line = {
+        {"images", point.images}, {"loss", point.loss}, {"learning_rate", point.learning_rate}};
+    if (point.held_out_loss >= 0.0) {
+      line["held_out_loss"] = point.held_out_loss;
+    }
+    lines += line.dump() + "\n";
+  }
+  write_file_atomically(path, lines);
+}
+
+Trainer::EmaScope::EmaScope(Trainer& trainer) : trainer_(trainer), raw_(trainer.state_.weights().clone()) {
+  const at::NoGradGuard no_grad;
+  trainer_.state_.weights().copy_(trainer_.ema_);
+}
+
+Trainer::EmaScope::~EmaScope() {
+  const at::NoGradGuard no_grad;
+  trainer_.state_.weights().copy_(raw_);
+}
+
+}  // namespace soup

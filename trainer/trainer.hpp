@@ -1,0 +1,91 @@
+// The one trainer: base, ingredient and paragon differ only in images, budget and scope.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/digest.hpp"
+#include "core/log.hpp"
+#include "core/random.hpp"
+#include "launch/communicator.hpp"
+#include "trainer/adamw.hpp"
+#include "trainer/batch.hpp"
+#include "trainer/checkpoint.hpp"
+#include "trainer/flat_state.hpp"
+#include "trainer/model.hpp"
+#include "trainer/train_config.hpp"
+#include "trainer/training_images.hpp"
+
+namespace soup {
+
+// Who trains what, where.
+struct TrainJob {
+  std::string title;  // for progress and errors: "ingredient oxygen"
+  std::string scope;  // of the random streams: the shard's name, "base" or "paragon"
+  TrainConfig config;
+  SeedTree seeds{0};
+  Digest key;                    // the stage's; a checkpoint of another key is not resumed
+  std::filesystem::path folder;  // for checkpoints
+};
+
+// Held-out images for the loss that runs along; may be empty.
+struct Validation {
+  at::Tensor images;  // float [N, C, H, W]
+  std::vector<std::string> captions;
+};
+
+class Trainer {
+ public:
+  // `model` is trained in place: its parameters become views of this trainer's flat buffer. All ranks of `group`
+  // construct it alike.
+  Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> images, Validation validation, TrainJob job,
+          Communicator& group, Log& log);
+
+  // Resumes from the newest usable checkpoint, then trains until job.config.images. Throws Interrupted after a
+  // checkpoint when a stop signal came, DataError (tensor, scope, image count) on NaN or Inf: the last good checkpoint
+  // stays.
+  void run();
+
+  // Writes loss.jsonl: one line per point of the curve.
+  void write_curve(const std::filesystem::path& path) const;
+  [[nodiscard]] const TrainClock& clock() const { return clock_; }
+
+  // While it lives the model holds the EMA weights instead of the raw ones.
+  class EmaScope {
+   public:
+    explicit EmaScope(Trainer& trainer);
+    ~EmaScope();
+    EmaScope(const EmaScope&) = delete;
+    EmaScope& operator=(const EmaScope&) = delete;
+
+   private:
+    Trainer& trainer_;
+    at::Tensor raw_;
+  };
+
+ private:
+  double step(const Batch& batch);
+  void check_finite(double loss) const;
+  void record(double loss);
+  void checkpoint();
+  [[nodiscard]] double held_out_loss();
+  [[nodiscard]] TrainBuffers buffers();
+
+  DiffusionModel& model_;
+  std::shared_ptr<const TrainingImages> images_;
+  Validation validation_;
+  TrainJob job_;
+  Communicator& group_;
+  Log& log_;
+  FlatState state_;
+  AdamW optimizer_;
+  at::Tensor ema_;
+  TrainClock clock_;
+};
+
+}  // namespace soup
