@@ -17,14 +17,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kReadBlockBytes = std::size_t{1} << 16;
+constexpr std::size_t read_block_bytes = std::size_t{1} << 16;
 
 std::string partial_suffix() {
   return ".partial-" + std::to_string(::getpid());
 }
 
 // "a/b/" names the folder b, not an empty name inside it.
-fs::path without_trailing_slash(fs::path path) {
+fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
@@ -120,9 +120,8 @@ void AtomicPath::commit() {
   sync_path(folder_of(final_path_), final_path_);
 }
 
-AtomicFolder::AtomicFolder(fs::path final_path)
-    : final_path_(without_trailing_slash(std::move(final_path))),
-      partial_path_(final_path_.native() + partial_suffix()) {
+AtomicFolder::AtomicFolder(const fs::path& final_path)
+    : final_path_(without_trailing_slash(final_path)), partial_path_(final_path_.native() + partial_suffix()) {
   try {
     fs::remove_all(partial_path_);  // left by a killed process that had the same id
     fs::create_directories(partial_path_);
@@ -180,7 +179,7 @@ std::string read_file(const fs::path& path, std::uintmax_t max_bytes) {
   std::string text;
   std::size_t used = 0;
   while (true) {
-    text.resize(std::max<std::size_t>(size + 1, used + kReadBlockBytes));
+    text.resize(std::max<std::size_t>(size + 1, used + read_block_bytes));
     const std::size_t count = file.read_some(std::as_writable_bytes(std::span(text)).subspan(used), path);
     if (count == 0) {
       break;

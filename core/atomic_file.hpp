@@ -55,7 +55,7 @@ class AtomicPath {
 // it with an older folder of that name, which is then removed.
 class AtomicFolder {
  public:
-  explicit AtomicFolder(std::filesystem::path final_path);
+  explicit AtomicFolder(const std::filesystem::path& final_path);
   ~AtomicFolder();
   AtomicFolder(const AtomicFolder&) = delete;
   AtomicFolder& operator=(const AtomicFolder&) = delete;

@@ -14,9 +14,9 @@ namespace soup {
 
 namespace {
 
-constexpr std::size_t kFileBlockBytes = std::size_t{1} << 20;
-constexpr std::byte kLeafPrefix{0x00};
-constexpr std::byte kNodePrefix{0x01};
+constexpr std::size_t file_block_bytes = std::size_t{1} << 20;
+constexpr std::byte leaf_prefix{0x00};
+constexpr std::byte node_prefix{0x01};
 
 int hex_value(char digit) {
   if (digit >= '0' && digit <= '9') {
@@ -33,7 +33,7 @@ int hex_value(char digit) {
 
 Digest merkle_node_hash(const Digest& left, const Digest& right) {
   Sha256 sha;
-  sha.update(std::span(&kNodePrefix, 1));
+  sha.update(std::span(&node_prefix, 1));
   sha.update(std::as_bytes(std::span(left.bytes)));
   sha.update(std::as_bytes(std::span(right.bytes)));
   return sha.finish();
@@ -42,12 +42,12 @@ Digest merkle_node_hash(const Digest& left, const Digest& right) {
 }  // namespace
 
 std::string Digest::hex() const {
-  constexpr std::string_view kDigits = "0123456789abcdef";
+  constexpr std::string_view hex_digits = "0123456789abcdef";
   std::string text;
   text.reserve(2 * bytes.size());
   for (const std::uint8_t byte : bytes) {
-    text.push_back(kDigits[byte >> 4U]);
-    text.push_back(kDigits[byte & 15U]);
+    text.push_back(hex_digits[byte >> 4U]);
+    text.push_back(hex_digits[byte & 15U]);
   }
   return text;
 }
@@ -129,7 +129,7 @@ Digest sha256(std::string_view text) {
 
 Digest sha256_file(const std::filesystem::path& path) {
   const FileDescriptor file(path, O_RDONLY);
-  std::vector<std::byte> block(kFileBlockBytes);
+  std::vector<std::byte> block(file_block_bytes);
   Sha256 sha;
   while (const std::size_t count = file.read_some(block, path)) {
     sha.update(std::span(block).first(count));
@@ -138,7 +138,7 @@ Digest sha256_file(const std::filesystem::path& path) {
 }
 
 Digest merkle_leaf_hash(std::span<const std::byte> leaf) {
-  return Sha256().update(std::span(&kLeafPrefix, 1)).update(leaf).finish();
+  return Sha256().update(std::span(&leaf_prefix, 1)).update(leaf).finish();
 }
 
 Digest merkle_root_of_leaf_hashes(std::span<const Digest> leaf_hashes) {

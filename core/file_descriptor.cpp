@@ -13,7 +13,7 @@ namespace soup {
 
 namespace {
 
-constexpr mode_t kNewFileMode = 0666;  // less the user's umask
+constexpr mode_t new_file_mode = 0666;  // less the user's umask
 
 [[noreturn]] void fail(const std::filesystem::path& path, const char* action) {
   const int error = errno;
@@ -51,7 +51,7 @@ std::string errno_hint(int error) {
 FileDescriptor::FileDescriptor(const std::filesystem::path& path, int flags,
                                const std::filesystem::path& reported_path) {
   do {
-    descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, kNewFileMode);
+    descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, new_file_mode);
   } while (descriptor_ < 0 && errno == EINTR);
   if (descriptor_ < 0) {
     fail(reported_path, (flags & O_ACCMODE) == O_RDONLY ? "open for reading" : "open for writing");

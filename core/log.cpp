@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -22,7 +24,7 @@ namespace soup {
 
 namespace {
 
-constexpr std::string_view kClearLine = "\r\x1b[K";
+constexpr std::string_view clear_line_code = "\r\x1b[K";
 
 std::string utc_now() {
   using namespace std::chrono;
@@ -32,10 +34,23 @@ std::string utc_now() {
                      (now - second).count());
 }
 
+// Whether stderr is a terminal, or ends in one behind mpirun's pipe and the caller says so.
+bool stderr_is_live() {
+  const char* const said = std::getenv("SOUP_LIVE");
+  return ::isatty(STDERR_FILENO) == 1 || (said != nullptr && std::string_view(said) == "1");
+}
+
 std::size_t terminal_columns() {
+  constexpr std::size_t usual_columns = 80;
   winsize size{};
-  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return known ? size.ws_col : 80;
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    return size.ws_col;
+  }
+  const char* const text = std::getenv("COLUMNS");
+  const std::string_view digits = text == nullptr ? "" : text;
+  std::size_t columns = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), columns);
+  return parsed.ec == std::errc() && columns > 0 ? columns : usual_columns;
 }
 
 // The first `columns` code points, so that a multi-byte character is not cut in two.
@@ -61,7 +76,7 @@ void write_to_terminal(std::string_view text) {
 struct Log::Impl {
   explicit Impl(int its_rank)
       : rank(its_rank),
-        interactive(its_rank == 0 && ::isatty(STDERR_FILENO) == 1),
+        interactive(its_rank == 0 && stderr_is_live()),
         logger("soup", std::make_shared<spdlog::sinks::stderr_color_sink_mt>()) {
     logger.set_pattern(rank == 0 ? "%H:%M:%S %v" : fmt::format("%H:%M:%S rank {}: %v", rank));
     logger.set_level(rank == 0 ? spdlog::level::info : spdlog::level::warn);
@@ -77,13 +92,13 @@ struct Log::Impl {
 
   void draw_live() const {
     if (!live.empty()) {
-      write_to_terminal(fmt::format("{}{}", kClearLine, cut(live, terminal_columns() - 1)));
+      write_to_terminal(fmt::format("{}{}", clear_line_code, cut(live, terminal_columns() - 1)));
     }
   }
 
   void clear_live() const {
     if (!live.empty()) {
-      write_to_terminal(kClearLine);
+      write_to_terminal(clear_line_code);
     }
   }
 

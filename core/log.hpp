@@ -10,7 +10,8 @@ namespace soup {
 
 class Log {
  public:
-  // Terminal only (stderr). `rank` > 0 is silent on the terminal except for warnings and errors.
+  // Terminal only (stderr). `rank` > 0 is silent on the terminal except for warnings and errors. SOUP_LIVE=1 in the
+  // environment says that stderr ends in a terminal although it is a pipe (mpirun), as wide as COLUMNS.
   explicit Log(int rank = 0);
   ~Log();
   Log(const Log&) = delete;

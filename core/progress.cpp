@@ -15,8 +15,8 @@ namespace soup {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr Clock::duration kLiveInterval = std::chrono::milliseconds(100);
-constexpr Clock::duration kCalmInterval = std::chrono::seconds(10);
+constexpr Clock::duration live_interval = std::chrono::milliseconds(100);
+constexpr Clock::duration calm_interval = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -28,7 +28,7 @@ Progress::Progress(Log& log, std::string stage, std::uint64_t total, std::string
       first_(done),
       done_(done),
       start_(Clock::now()),
-      last_live_(start_ - kLiveInterval),
+      last_live_(start_ - live_interval),
       last_logged_(start_),
       exceptions_at_start_(std::uncaught_exceptions()) {}
 
@@ -53,11 +53,11 @@ void Progress::advance_to(std::uint64_t done, std::string_view detail) {
     return;
   }
   const Clock::time_point now = Clock::now();
-  if (log_.interactive() && now - last_live_ >= kLiveInterval) {
+  if (log_.interactive() && now - last_live_ >= live_interval) {
     last_live_ = now;
     log_.show_live(line(detail));
   }
-  if (now - last_logged_ >= kCalmInterval) {
+  if (now - last_logged_ >= calm_interval) {
     last_logged_ = now;
     if (!log_.interactive()) {
       log_.terminal_line(line(detail));

@@ -23,18 +23,18 @@ std::uint32_t high_half(std::uint64_t value) {
 
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   // The multipliers and Weyl increments that Salmon et al. chose for four words of 32 bits.
-  constexpr std::uint64_t kMultiplier0 = 0xD2511F53;
-  constexpr std::uint64_t kMultiplier1 = 0xCD9E8D57;
-  constexpr std::uint32_t kWeyl0 = 0x9E3779B9;
-  constexpr std::uint32_t kWeyl1 = 0xBB67AE85;
-  constexpr int kRounds = 10;
-  for (int round = 0; round < kRounds; ++round) {
-    const std::uint64_t product0 = kMultiplier0 * counter[0];
-    const std::uint64_t product1 = kMultiplier1 * counter[2];
+  constexpr std::uint64_t multiplier0 = 0xD2511F53;
+  constexpr std::uint64_t multiplier1 = 0xCD9E8D57;
+  constexpr std::uint32_t weyl0 = 0x9E3779B9;
+  constexpr std::uint32_t weyl1 = 0xBB67AE85;
+  constexpr int round_count = 10;
+  for (int round = 0; round < round_count; ++round) {
+    const std::uint64_t product0 = multiplier0 * counter[0];
+    const std::uint64_t product1 = multiplier1 * counter[2];
     counter = {high_half(product1) ^ counter[1] ^ key[0], low_half(product1), high_half(product0) ^ counter[3] ^ key[1],
                low_half(product0)};
-    key[0] += kWeyl0;
-    key[1] += kWeyl1;
+    key[0] += weyl0;
+    key[1] += weyl1;
   }
   return counter;
 }

@@ -23,7 +23,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are copied as the file holds them: little endian");
 
-constexpr std::uint64_t kLengthBytes = 8;  // the header's length, before the header
+constexpr std::uint64_t length_bytes = 8;  // the header's length, before the header
 
 // A whole file mapped for reading.
 class FileMap {
@@ -31,9 +31,9 @@ class FileMap {
   explicit FileMap(const std::filesystem::path& path) {
     const FileDescriptor file(path, O_RDONLY);
     const std::uint64_t size = file.size(path);
-    if (size < kLengthBytes) {
+    if (size < length_bytes) {
       throw DataError(path, fmt::format("not a safetensors file: it holds {} bytes, and its length field needs {}",
-                                        size, kLengthBytes));
+                                        size, length_bytes));
     }
     void* const address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
     if (address == MAP_FAILED) {
@@ -57,13 +57,13 @@ class FileMap {
 struct SafetensorsFile::Impl {
   explicit Impl(const std::filesystem::path& its_path) : path(its_path), map(its_path) {
     std::uint64_t header_bytes = 0;
-    std::memcpy(&header_bytes, map.bytes().data(), kLengthBytes);
-    const std::span<const std::byte> rest = map.bytes().subspan(kLengthBytes);
-    if (header_bytes > kMaxSafetensorsHeaderBytes || header_bytes > rest.size()) {
+    std::memcpy(&header_bytes, map.bytes().data(), length_bytes);
+    const std::span<const std::byte> rest = map.bytes().subspan(length_bytes);
+    if (header_bytes > max_safetensors_header_bytes || header_bytes > rest.size()) {
       throw DataError(path,
                       fmt::format("its length field says the header has {} bytes; the file has {} after the field, and "
                                   "a header at most {}",
-                                  header_bytes, rest.size(), kMaxSafetensorsHeaderBytes),
+                                  header_bytes, rest.size(), max_safetensors_header_bytes),
                       "it is cut short, or not a safetensors file");
     }
     data = rest.subspan(header_bytes);
@@ -128,7 +128,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
     SOUP_REQUIRE(is_utf8(key) && is_utf8(value), "the metadata of " + path.string() + " is not UTF-8");
   }
   const std::string header = format_safetensors_header(infos, metadata);
-  SOUP_REQUIRE(header.size() <= kMaxSafetensorsHeaderBytes,
+  SOUP_REQUIRE(header.size() <= max_safetensors_header_bytes,
                "the header of " + path.string() + " would have " + std::to_string(header.size()) + " bytes");
 
   const std::uint64_t header_bytes = header.size();

@@ -26,27 +26,27 @@ struct DTypeEntry {
   std::size_t bytes;
 };
 
-constexpr std::array<DTypeEntry, 10> kDTypes = {{{DType::f64, "F64", 8},
-                                                 {DType::f32, "F32", 4},
-                                                 {DType::f16, "F16", 2},
-                                                 {DType::bf16, "BF16", 2},
-                                                 {DType::i64, "I64", 8},
-                                                 {DType::i32, "I32", 4},
-                                                 {DType::i16, "I16", 2},
-                                                 {DType::i8, "I8", 1},
-                                                 {DType::u8, "U8", 1},
-                                                 {DType::boolean, "BOOL", 1}}};
+constexpr std::array<DTypeEntry, 10> all_dtypes = {{{DType::f64, "F64", 8},
+                                                    {DType::f32, "F32", 4},
+                                                    {DType::f16, "F16", 2},
+                                                    {DType::bf16, "BF16", 2},
+                                                    {DType::i64, "I64", 8},
+                                                    {DType::i32, "I32", 4},
+                                                    {DType::i16, "I16", 2},
+                                                    {DType::i8, "I8", 1},
+                                                    {DType::u8, "U8", 1},
+                                                    {DType::boolean, "BOOL", 1}}};
 
 const DTypeEntry& entry_of(DType dtype) {
-  const auto found = std::ranges::find(kDTypes, dtype, &DTypeEntry::dtype);
-  SOUP_REQUIRE(found != kDTypes.end(), "a data type outside the enumeration");
+  const auto found = std::ranges::find(all_dtypes, dtype, &DTypeEntry::dtype);
+  SOUP_REQUIRE(found != all_dtypes.end(), "a data type outside the enumeration");
   return *found;
 }
 
 // Header texts can be hostile: what is quoted in a message stays short.
 std::string shown(std::string_view text) {
-  constexpr std::size_t kMost = 80;
-  return text.size() <= kMost ? std::string(text) : std::string(text.substr(0, kMost)) + "...";
+  constexpr std::size_t most_shown = 80;
+  return text.size() <= most_shown ? std::string(text) : std::string(text.substr(0, most_shown)) + "...";
 }
 
 // Receives the parser's events and accepts only the one structure that the format allows. Events instead of a JSON
@@ -63,7 +63,7 @@ class HeaderReader final : public json::json_sax_t {
         place_ = Place::names;
         return true;
       case Place::tensor_or_metadata:
-        if (name_ == kMetadataName) {
+        if (name_ == metadata_name) {
           place_ = Place::metadata;
         } else {
           place_ = Place::tensor;
@@ -135,8 +135,8 @@ class HeaderReader final : public json::json_sax_t {
     if (place_ != Place::tensor || field_ != "dtype") {
       return unexpected("a string");
     }
-    const auto found = std::ranges::find(kDTypes, text, &DTypeEntry::name);
-    if (found == kDTypes.end()) {
+    const auto found = std::ranges::find(all_dtypes, text, &DTypeEntry::name);
+    if (found == all_dtypes.end()) {
       refuse(fmt::format("unknown dtype \"{}\"; known are F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL",
                          shown(text)));
     }
@@ -170,7 +170,7 @@ class HeaderReader final : public json::json_sax_t {
 
  private:
   enum class Place { file, names, tensor_or_metadata, tensor, metadata, array, done };
-  static constexpr std::string_view kMetadataName = "__metadata__";
+  static constexpr std::string_view metadata_name = "__metadata__";
 
   [[noreturn]] void refuse(std::string_view message) const {
     const bool metadata = place_ == Place::metadata;
@@ -264,13 +264,17 @@ ByteCount byte_count(std::span<const std::int64_t> shape, DType dtype) {
   return {static_cast<std::uint64_t>(bytes), true};
 }
 
-SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_bytes,
+SafetensorsHeader parse_safetensors_header(std::string_view json_text, std::uint64_t data_bytes,
                                            const std::filesystem::path& path) {
-  if (!text.starts_with('{')) {
+  if (!json_text.starts_with('{')) {
     throw DataError(path, "not a safetensors file: its header does not begin with '{'");
   }
+  // The JSON parser takes a NUL for the end of its input, and would let anything follow it.
+  if (const std::size_t nul = json_text.find('\0'); nul != std::string_view::npos) {
+    throw DataError(path, fmt::format("the safetensors header is not JSON, at byte {}: it holds a NUL", nul));
+  }
   HeaderReader reader(path);
-  json::sax_parse(text, &reader);
+  json::sax_parse(json_text, &reader);
   SafetensorsHeader header = reader.take();
   std::ranges::sort(header.tensors, {},
                     [](const TensorInfo& tensor) { return std::tie(tensor.begin, tensor.end, tensor.name); });

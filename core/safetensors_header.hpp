@@ -13,7 +13,7 @@
 
 namespace soup {
 
-inline constexpr std::uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;  // the limit of the reference implementation
+inline constexpr std::uint64_t max_safetensors_header_bytes = 100'000'000;  // the limit of the reference implementation
 
 struct SafetensorsHeader {
   std::vector<TensorInfo> tensors;  // in order of offset
@@ -22,7 +22,7 @@ struct SafetensorsHeader {
 
 // Checks all that the header of a file with `data_bytes` bytes behind it can be checked for; throws DataError with
 // `path`.
-SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t data_bytes,
+SafetensorsHeader parse_safetensors_header(std::string_view json_text, std::uint64_t data_bytes,
                                            const std::filesystem::path& path);
 
 // The header's text for tensors that follow each other in this order, padded with spaces so that it and the eight bytes

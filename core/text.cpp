@@ -63,19 +63,19 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
 }
 
 std::string human_bytes(double bytes) {
-  constexpr std::array<std::string_view, 7> kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  constexpr std::array<std::string_view, 7> unit_names = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   std::size_t unit = 0;
-  while (std::abs(bytes) >= 1023.5 && unit + 1 < kUnits.size()) {
+  while (std::abs(bytes) >= 1023.5 && unit + 1 < unit_names.size()) {
     bytes /= 1024.0;
     ++unit;
   }
   const bool decimal = unit > 0 && std::abs(bytes) < 9.95;
-  return fmt::format("{:.{}f} {}", bytes, decimal ? 1 : 0, kUnits[unit]);
+  return fmt::format("{:.{}f} {}", bytes, decimal ? 1 : 0, unit_names[unit]);
 }
 
 std::string human_seconds(double seconds) {
-  constexpr double kLongest = 1e12;
-  if (!(std::abs(seconds) < kLongest)) {
+  constexpr double longest_seconds = 1e12;
+  if (!(std::abs(seconds) < longest_seconds)) {
     return "unknown";
   }
   if (seconds < 9.95) {

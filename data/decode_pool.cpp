@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +33,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t waiting_bytes = 64U << 20;
 constexpr int startup_seconds = 60;
 constexpr int failed_starts_allowed = 3;
+constexpr double waiting_factor = 5.0;  // time by the clock over processor time
 
 enum class Status : std::uint32_t { ready, image, error };
 
@@ -122,7 +124,11 @@ int keep_only(int socket) {
       const Image image = load_icon(path, options.size);
       open = send_reply(socket, Status::image, image.pixels.data(), image.pixels.size());
     } catch (const Error& error) {
-      open = send_reply(socket, Status::error, error.message().data(), error.message().size());
+      std::string message = error.message();
+      if (message.starts_with(path + ": ")) {  // the reader of the result knows the path
+        message.erase(0, path.size() + 2);
+      }
+      open = send_reply(socket, Status::error, message.data(), message.size());
     } catch (const std::exception& error) {
       open = send_reply(socket, Status::error, error.what(), std::strlen(error.what()));
     }
@@ -171,8 +177,26 @@ class Worker {
       return false;
     }
     job_ = job;
-    deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    seconds_ = seconds;
+    started_ = Clock::now();
+    processor_started_ = processor_seconds();
+    deadline_ = started_ + duration(seconds);
     return true;
+  }
+
+  // Whether the time of what it is doing is up. An image's time is the processor's, so that a busy machine does not
+  // change what is imported; one that waits for something (a pipe, a dead file server) has a longer time by the clock.
+  bool overdue() {
+    const Clock::time_point now = Clock::now();
+    if (idle() || now < deadline_) {
+      return false;
+    }
+    const double used = processor_seconds() - processor_started_;
+    if (!job_ || used >= seconds_ || now >= started_ + duration(waiting_factor * seconds_)) {
+      return true;
+    }
+    deadline_ = std::min(now + duration(seconds_ - used), started_ + duration(waiting_factor * seconds_));
+    return false;
   }
 
   enum class Progress { none, replied, dead };
@@ -222,11 +246,28 @@ class Worker {
   }
 
  private:
+  static Clock::duration duration(double seconds) {
+    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  }
+
+  // Used by the process so far; 0 when it has ended.
+  [[nodiscard]] double processor_seconds() const {
+    clockid_t clock = 0;
+    timespec time{};
+    if (clock_getcpuclockid(process_, &clock) != 0 || clock_gettime(clock, &time) != 0) {
+      return 0.0;
+    }
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  }
+
   int size_;
   pid_t process_ = -1;
   int socket_ = -1;
   bool ready_ = false;
   std::optional<std::size_t> job_;
+  double seconds_ = 0.0;
+  double processor_started_ = 0.0;
+  Clock::time_point started_;
   Clock::time_point deadline_;
   std::vector<std::uint8_t> received_;
 };
@@ -291,7 +332,7 @@ class Pool {
         waiting_.emplace(*job, std::move(result));
       } else if (progress == Worker::Progress::dead) {
         replace(workers_[i], "the decoder crashed (", ")");
-      } else if (!workers_[i]->idle() && Clock::now() >= workers_[i]->deadline()) {
+      } else if (workers_[i]->overdue()) {
         char seconds[32];
         std::snprintf(seconds, sizeof seconds, "%g", options_.seconds_per_image);
         replace(workers_[i], std::string("not decoded within ") + seconds + " s", {});

@@ -16,7 +16,7 @@ namespace soup {
 struct DecodeOptions {
   int size = 32;                          // pixels a side of the result
   int workers = 2;                        // processes
-  double seconds_per_image = 10.0;        // then the process is killed
+  double seconds_per_image = 10.0;        // processor time, or five times that by the clock; then it is killed
   std::uint64_t memory_bytes = 1U << 30;  // address space a worker may add to what it inherits
 };
 

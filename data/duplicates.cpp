@@ -22,7 +22,9 @@ struct Place {
   std::uint32_t image;
 };
 
-std::uint16_t band_of(std::uint64_t hash, int band) { return static_cast<std::uint16_t>(hash >> (16 * band)); }
+std::uint16_t band_of(std::uint64_t hash, int band) {
+  return static_cast<std::uint16_t>(hash >> (16 * band));
+}
 
 double root_mean_square(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b) {
   std::int64_t sum = 0;
@@ -43,7 +45,8 @@ class EarlierShards {
     for (std::uint32_t i = 0; i < shards_[shard].size(); ++i) {
       exact_.try_emplace(shards_[shard].pixel_digest(i), Place{shard, i});
       for (int band = 0; band < bands; ++band) {
-        by_band_[static_cast<std::size_t>(band)][band_of(shards_[shard].perceptual_hash(i), band)].push_back({shard, i});
+        by_band_[static_cast<std::size_t>(band)][band_of(shards_[shard].perceptual_hash(i), band)].push_back(
+            {shard, i});
       }
     }
   }
@@ -68,8 +71,8 @@ class EarlierShards {
           continue;
         }
         const double rms = root_mean_square(later.pixels(image), earlier.pixels(place.image));
-        const bool nearer = !any || std::tie(rms, place.shard, place.image) <
-                                        std::tuple(best.rms, best.first_shard, best.first_image);
+        const bool nearer =
+            !any || std::tie(rms, place.shard, place.image) < std::tuple(best.rms, best.first_shard, best.first_image);
         if (rms <= options.rms_limit && nearer) {
           best.first_shard = place.shard;
           best.first_image = place.image;
@@ -139,8 +142,8 @@ std::vector<DuplicatePair> cross_shard_duplicates(std::span<const ShardFile> sha
       const auto size = [](const ShardFile& of) {
         return std::to_string(of.height()) + " x " + std::to_string(of.width()) + " x " + std::to_string(of.channels());
       };
-      throw DataError(shard.path(), "has images of " + size(shard) + ", but " + first.path().string() + " of " +
-                                        size(first),
+      throw DataError(shard.path(),
+                      "has images of " + size(shard) + ", but " + first.path().string() + " of " + size(first),
                       "import all shards at one resolution");
     }
   }

@@ -18,7 +18,8 @@ struct Image {
 };
 
 // Decodes a PNG or SVG file, composites alpha over white, fits it into size x size (keeping the aspect ratio, white
-// borders, Lanczos for reduction) and returns RGB. SVGs are rendered at that size. Throws DataError.
+// borders, Lanczos for reduction) and returns RGB. SVGs are rendered at that size. A drawing in one light grey, made
+// for dark panels, is inverted, since it would vanish on white. Throws DataError.
 //
 // Starts libvips, whose threads do not survive a fork: importers call it only inside the processes of
 // data/decode_pool.hpp.

@@ -2,6 +2,7 @@
 #include <vips/vips.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -53,14 +54,81 @@ VipsHandle load_svg(const std::filesystem::path& path, int size) {
   return checked(vips_svgload(path.c_str(), &out, "scale", scale, nullptr), out, path);
 }
 
+// A decoded drawing: RGB or RGBA, alpha not premultiplied.
+struct Drawing {
+  int height = 0;
+  int width = 0;
+  int channels = 0;
+  std::unique_ptr<std::uint8_t[], void (*)(void*)> pixels{nullptr, [](void* block) { g_free(block); }};
+
+  [[nodiscard]] const std::uint8_t* at(int y, int x) const {
+    return &pixels[(static_cast<std::size_t>(y) * width + x) * channels];
+  }
+};
+
+// Whether everything visible has one colour, and that a light grey: a drawing for dark panels, which would all but
+// vanish on white. The limits separate the panel icons of Numix (190 of 255), Papirus (223) and Obsidian (240) from
+// shaded drawings of white things and from yellow ones.
+bool is_for_dark_panels(const Drawing& drawing) {
+  constexpr int visible_alpha = 128;
+  constexpr int lightest_dark = 176;
+  constexpr int same_colour = 24;
+  constexpr int grey_range = 40;
+  if (drawing.channels != 4) {
+    return false;
+  }
+  std::array<int, 3> low{255, 255, 255};
+  std::array<int, 3> high{0, 0, 0};
+  for (int y = 0; y < drawing.height; ++y) {
+    for (int x = 0; x < drawing.width; ++x) {
+      const std::uint8_t* pixel = drawing.at(y, x);
+      for (std::size_t c = 0; pixel[3] >= visible_alpha && c < 3; ++c) {
+        low[c] = std::min(low[c], int{pixel[c]});
+        high[c] = std::max(high[c], int{pixel[c]});
+      }
+    }
+  }
+  const auto [darkest, lightest] = std::minmax_element(low.begin(), low.end());
+  bool one_colour = high[0] > 0;
+  for (std::size_t c = 0; c < 3; ++c) {
+    one_colour = one_colour && high[c] - low[c] <= same_colour;
+  }
+  return one_colour && *darkest >= lightest_dark && *lightest - *darkest <= grey_range;
+}
+
+// Composites over white in the middle of a white square. Drawings for dark panels are composited over black and
+// inverted, which is what the themes' own light variants amount to: the same shape, dark on light.
+Image on_white_square(const Drawing& drawing, int size) {
+  const bool invert = is_for_dark_panels(drawing);
+  Image image{.height = size, .width = size, .channels = 3, .pixels = {}};
+  image.pixels.assign(static_cast<std::size_t>(size) * size * 3, 255);
+  const int top = (size - drawing.height) / 2;
+  const int left = (size - drawing.width) / 2;
+  for (int y = 0; y < drawing.height; ++y) {
+    for (int x = 0; x < drawing.width; ++x) {
+      const std::uint8_t* from = drawing.at(y, x);
+      const int alpha = drawing.channels == 4 ? from[3] : 255;
+      std::uint8_t* to = &image.pixels[(static_cast<std::size_t>(top + y) * size + left + x) * 3];
+      for (int c = 0; c < 3; ++c) {
+        const int ink = invert ? 255 - from[c] : from[c];
+        to[c] = static_cast<std::uint8_t>((alpha * ink + (255 - alpha) * 255 + 127) / 255);
+      }
+    }
+  }
+  return image;
+}
+
 VipsHandle load_png(const std::filesystem::path& path) {
   VipsImage* out = nullptr;
-  return checked(vips_pngload(path.c_str(), &out, nullptr), out, path);
+  // Without fail_on a truncated file decodes to whatever came before the tear.
+  return checked(vips_pngload(path.c_str(), &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr), out, path);
 }
 
 }  // namespace
 
-bool decoder_started() { return started; }
+bool decoder_started() {
+  return started;
+}
 
 Image load_icon(const std::filesystem::path& path, int size) {
   SOUP_REQUIRE(size > 0, "an icon is decoded to at least one pixel");
@@ -80,34 +148,26 @@ Image load_icon(const std::filesystem::path& path, int size) {
     // Fits into the square, premultiplying alpha; Lanczos 3 when reducing.
     image = checked(vips_thumbnail_image(image.get(), &out, size, "height", size, nullptr), out, path);
   }
-  // 16-bit, palette and grey images become 8-bit RGB.
+  // 16-bit, palette and grey images become 8-bit RGB, with or without alpha.
   image = checked(vips_colourspace(image.get(), &out, VIPS_INTERPRETATION_sRGB, nullptr), out, path);
-  if (vips_image_hasalpha(image.get()) != 0) {
-    const std::unique_ptr<VipsArrayDouble, void (*)(VipsArrayDouble*)> white(
-        vips_array_double_newv(3, 255.0, 255.0, 255.0),
-        [](VipsArrayDouble* array) { vips_area_unref(VIPS_AREA(array)); });
-    image = checked(vips_flatten(image.get(), &out, "background", white.get(), nullptr), out, path);
-  }
   image = checked(vips_cast_uchar(image.get(), &out, nullptr), out, path);
-  if (vips_image_get_bands(image.get()) != 3) {
-    throw DataError(path, "cannot decode: has " + std::to_string(vips_image_get_bands(image.get())) +
-                              " colour channels; expected 3");
-  }
-  if (vips_image_get_width(image.get()) != size || vips_image_get_height(image.get()) != size) {
-    image = checked(vips_gravity(image.get(), &out, VIPS_COMPASS_DIRECTION_CENTRE, size, size, "extend",
-                                 VIPS_EXTEND_WHITE, nullptr),
-                    out, path);
+  Drawing drawing;
+  drawing.height = vips_image_get_height(image.get());
+  drawing.width = vips_image_get_width(image.get());
+  drawing.channels = vips_image_get_bands(image.get());
+  if ((drawing.channels != 3 && drawing.channels != 4) || drawing.height > size || drawing.width > size) {
+    throw DataError(path, "cannot decode: has " + std::to_string(drawing.channels) + " channels and " +
+                              std::to_string(drawing.height) + " x " + std::to_string(drawing.width) +
+                              " pixels after conversion; expected 3 or 4 and at most " + std::to_string(size));
   }
   std::size_t bytes = 0;
-  const std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(image.get(), &bytes),
-                                                      [](void* block) { g_free(block); });
-  if (memory == nullptr) {
+  drawing.pixels.reset(static_cast<std::uint8_t*>(vips_image_write_to_memory(image.get(), &bytes)));
+  if (drawing.pixels == nullptr) {
     checked(-1, nullptr, path);
   }
-  const auto* begin = static_cast<const std::uint8_t*>(memory.get());
-  Image result{.height = size, .width = size, .channels = 3, .pixels = {begin, begin + bytes}};
-  SOUP_REQUIRE(bytes == static_cast<std::size_t>(size) * size * 3, "a decoded icon fills its square");
-  return result;
+  SOUP_REQUIRE(bytes == static_cast<std::size_t>(drawing.height) * drawing.width * drawing.channels,
+               "libvips returns the pixels of the size it states");
+  return on_white_square(drawing, size);
 }
 
 }  // namespace soup

@@ -38,7 +38,7 @@ struct ImportOptions {
   std::string shard;                  // shard name
   int resolution = 32;                // pixels
   int workers = 2;                    // decoding processes
-  double seconds_per_image = 10.0;    // an image that takes longer is reported and skipped
+  double seconds_per_image = 10.0;    // processor time; an image that takes longer is reported and skipped
   double max_broken_fraction = 0.05;  // more unreadable images than this: DataError
 };
 

@@ -77,8 +77,8 @@ class Hdf5Input {
     Hdf5Dataset out(hdf5_check(H5Dopen2(file_.get(), name, H5P_DEFAULT), path_, name));
     Hdf5Type type(hdf5_check(H5Dget_type(out.get()), path_, name));
     const bool variable_string = type_class == H5T_STRING && H5Tis_variable_str(type.get()) > 0;
-    const bool plain =
-        type_class == H5T_INTEGER && H5Tget_size(type.get()) == element_bytes && H5Tget_sign(type.get()) == H5T_SGN_NONE;
+    const bool plain = type_class == H5T_INTEGER && H5Tget_size(type.get()) == element_bytes &&
+                       H5Tget_sign(type.get()) == H5T_SGN_NONE;
     if (H5Tget_class(type.get()) != type_class || !(variable_string || plain)) {
       throw DataError(path_, std::string("dataset \"") + name + "\" holds another type of element than version 1 has",
                       "import the shard again");
@@ -240,40 +240,68 @@ ShardFile::~ShardFile() = default;
 ShardFile::ShardFile(ShardFile&&) noexcept = default;
 ShardFile& ShardFile::operator=(ShardFile&&) noexcept = default;
 
-const std::filesystem::path& ShardFile::path() const { return impl_->path; }
-std::size_t ShardFile::size() const { return impl_->images; }
-int ShardFile::height() const { return impl_->height; }
-int ShardFile::width() const { return impl_->width; }
-int ShardFile::channels() const { return impl_->channels; }
+const std::filesystem::path& ShardFile::path() const {
+  return impl_->path;
+}
+std::size_t ShardFile::size() const {
+  return impl_->images;
+}
+int ShardFile::height() const {
+  return impl_->height;
+}
+int ShardFile::width() const {
+  return impl_->width;
+}
+int ShardFile::channels() const {
+  return impl_->channels;
+}
 std::span<const std::uint8_t> ShardFile::pixels(std::size_t index) const {
   SOUP_REQUIRE(index < impl_->images, "image " + std::to_string(index) + " of " + std::to_string(impl_->images));
   return impl_->pixels.subspan(index * impl_->image_bytes, impl_->image_bytes);
 }
-const std::string& ShardFile::caption(std::size_t index) const { return impl_->captions.at(index); }
-const std::string& ShardFile::key(std::size_t index) const { return impl_->keys.at(index); }
-const std::string& ShardFile::style(std::size_t index) const { return impl_->styles.at(index); }
-const std::string& ShardFile::source(std::size_t index) const { return impl_->sources.at(index); }
-const Digest& ShardFile::digest(std::size_t index) const { return impl_->digests.at(index); }
-const Digest& ShardFile::pixel_digest(std::size_t index) const { return impl_->pixel_digests.at(index); }
-std::uint64_t ShardFile::perceptual_hash(std::size_t index) const { return impl_->perceptual_hashes.at(index); }
-const Digest& ShardFile::root() const { return impl_->root; }
-const ShardOrigin& ShardFile::origin() const { return impl_->origin; }
+const std::string& ShardFile::caption(std::size_t index) const {
+  return impl_->captions.at(index);
+}
+const std::string& ShardFile::key(std::size_t index) const {
+  return impl_->keys.at(index);
+}
+const std::string& ShardFile::style(std::size_t index) const {
+  return impl_->styles.at(index);
+}
+const std::string& ShardFile::source(std::size_t index) const {
+  return impl_->sources.at(index);
+}
+const Digest& ShardFile::digest(std::size_t index) const {
+  return impl_->digests.at(index);
+}
+const Digest& ShardFile::pixel_digest(std::size_t index) const {
+  return impl_->pixel_digests.at(index);
+}
+std::uint64_t ShardFile::perceptual_hash(std::size_t index) const {
+  return impl_->perceptual_hashes.at(index);
+}
+const Digest& ShardFile::root() const {
+  return impl_->root;
+}
+const ShardOrigin& ShardFile::origin() const {
+  return impl_->origin;
+}
 
 void ShardFile::verify() const {
   const auto disagree = [&](std::size_t i, const char* what, const Digest& actual, const Digest& stored) {
     throw DataError(impl_->path,
-                    "image " + std::to_string(i) + " (" + source(i) + "): its " + what + " hashes to " +
-                        actual.brief() + ", stored is " + stored.brief(),
+                    "image " + std::to_string(i) + " (" + source(i) + "): its " + what + " " + actual.brief() +
+                        ", stored is " + stored.brief(),
                     "the file was damaged or changed; import the shard again");
   };
   for (std::size_t i = 0; i < size(); ++i) {
     const Digest of_pixels = sha256(std::as_bytes(pixels(i)));
     if (of_pixels != pixel_digest(i)) {
-      disagree(i, "pixels", of_pixels, pixel_digest(i));
+      disagree(i, "pixels hash to", of_pixels, pixel_digest(i));
     }
     const Digest whole = sample_digest(pixels(i), caption(i), key(i), style(i));
     if (whole != digest(i)) {
-      disagree(i, "record", whole, digest(i));
+      disagree(i, "pixels and text hash to", whole, digest(i));
     }
   }
   const Digest actual = merkle_root(impl_->digests);

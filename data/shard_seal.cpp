@@ -114,10 +114,9 @@ ShardSeal check_seal(const std::filesystem::path& path) {
   }
   const Digest rest = digest_without_pixels(path, actual, seal.pixels_offset, seal.pixels_bytes);
   if (rest != seal.rest) {
-    throw DataError(path,
-                    "is damaged: its captions and records hash to " + rest.brief() + ", written were " +
-                        seal.rest.brief(),
-                    "copy the file again or import the shard again");
+    throw DataError(
+        path, "is damaged: its captions and records hash to " + rest.brief() + ", written were " + seal.rest.brief(),
+        "copy the file again or import the shard again");
   }
   return seal;
 }

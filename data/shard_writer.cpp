@@ -70,7 +70,6 @@ class Hdf5Output {
     dataset_creation_ = Hdf5Properties(check(H5Pcreate(H5P_DATASET_CREATE), "cannot prepare"));
     check(H5Pset_layout(dataset_creation_.get(), H5D_CONTIGUOUS), "cannot prepare");
     check(H5Pset_alloc_time(dataset_creation_.get(), H5D_ALLOC_TIME_EARLY), "cannot prepare");
-    check(H5Pset_fill_time(dataset_creation_.get(), H5D_FILL_TIME_NEVER), "cannot prepare");
     check(H5Pset_obj_track_times(dataset_creation_.get(), false), "cannot prepare");
   }
 
@@ -131,16 +130,14 @@ class Hdf5Output {
 
   void attribute(const char* name, const std::string& value) {
     Hdf5Space space(check(H5Screate(H5S_SCALAR), name));
-    Hdf5Attribute out(
-        check(H5Acreate2(file_.get(), name, string_.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), name));
+    Hdf5Attribute out(check(H5Acreate2(file_.get(), name, string_.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), name));
     const char* pointer = value.c_str();
     check(H5Awrite(out.get(), string_.get(), &pointer), name);
   }
 
   void attribute(const char* name, std::int64_t value) {
     Hdf5Space space(check(H5Screate(H5S_SCALAR), name));
-    Hdf5Attribute out(
-        check(H5Acreate2(file_.get(), name, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), name));
+    Hdf5Attribute out(check(H5Acreate2(file_.get(), name, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), name));
     check(H5Awrite(out.get(), H5T_NATIVE_INT64, &value), name);
   }
 
@@ -176,7 +173,12 @@ void require_text(const std::filesystem::path& path, std::string_view what, std:
 
 struct ShardWriter::Impl {
   Impl(const std::filesystem::path& final_path, ShardOrigin shard_origin, int h, int w, int c)
-      : path(final_path), out(final_path), origin(std::move(shard_origin)), height(h), width(w), channels(c),
+      : path(final_path),
+        out(final_path),
+        origin(std::move(shard_origin)),
+        height(h),
+        width(w),
+        channels(c),
         spool(out.partial(), final_path) {}
 
   std::filesystem::path path;

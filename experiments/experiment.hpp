@@ -27,6 +27,7 @@ struct FileSource {
 struct ShardSpec {
   std::string name;         // [a-z0-9][a-z0-9_-]*, a folder name
   std::int64_t weight = 1;  // integer weight in the soup
+  std::string theme;        // icon theme: its folder's name ("oxygen"); the source's root is always filled in
   std::variant<IconThemeSource, IdxSource, FileSource> source;
 };
 
@@ -35,6 +36,8 @@ enum class OnDuplicate { report, refuse, drop };
 struct DataConfig {
   int resolution = 32;    // pixels
   double held_out = 0.1;  // fraction of the caption keys
+  // Which keys: not the run's seed, so that base, scorer and runs of several seeds hold out the same names.
+  std::uint64_t held_out_seed = 1;
   OnDuplicate exact_duplicates = OnDuplicate::drop;
   OnDuplicate near_duplicates = OnDuplicate::report;
   DuplicateOptions duplicates;
@@ -44,6 +47,8 @@ struct DataConfig {
 };
 
 struct BaseConfig {
+  BaseConfig() { train.train_text_encoder = true; }  // from scratch there is nothing to freeze
+
   std::optional<std::filesystem::path> model;  // a model folder; absent: train it from `shards` by `train`
   std::vector<ShardSpec> shards;
   TrainConfig train;
@@ -93,11 +98,24 @@ struct Experiment {
   std::filesystem::path run_folder;  // runs/<name> unless the YAML or --run-dir says otherwise
 };
 
+// The version of the YAML format; every file starts with "schema: 1".
+inline constexpr int experiment_schema = 1;
+
 // Reads and validates. overrides: "a.b=c" texts of --set, applied after the file. Relative paths are taken relative to
-// the folder soup is run from when they exist there, else to the YAML file's folder. Throws ConfigError (file:line, key
-// path, nearest valid key).
+// the folder soup is run from when they exist there, else to the YAML file's folder when they exist there; run_folder
+// always to the folder soup is run from. Throws ConfigError (file:line, key path, nearest valid key).
 Experiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
 // The whole experiment, defaults included, as canonical YAML (fixed key order, loadable again to the same value).
 std::string to_yaml(const Experiment& experiment);
+// Digest of the canonical text without name, run_folder and launch: of what decides the run's results.
+Digest digest_of(const Experiment& experiment);
+
+// Side of a latent's pixel in image pixels, and channels of the latents of RGB images, of an autoencoder by its name.
+struct LatentShape {
+  std::int64_t factor = 1;
+  std::int64_t channels = 3;
+};
+// nullopt for a name that is not known.
+std::optional<LatentShape> latent_shape(const std::string& autoencoder);
 
 }  // namespace soup

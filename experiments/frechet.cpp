@@ -17,7 +17,7 @@ at::Tensor covariance(const at::Tensor& rows) {
 
 }  // namespace
 
-at::Tensor to_tensor(const Features& features) {
+at::Tensor feature_tensor(const Features& features) {
   const auto sizes = {static_cast<std::int64_t>(features.rows), static_cast<std::int64_t>(features.columns)};
   at::Tensor tensor = at::empty(sizes, at::kFloat);
   std::ranges::copy(features.values, tensor.data_ptr<float>());
@@ -27,7 +27,8 @@ at::Tensor to_tensor(const Features& features) {
 Features to_features(const at::Tensor& tensor) {
   const at::Tensor values = tensor.to(at::kFloat).contiguous();
   const auto* begin = values.data_ptr<float>();
-  return {static_cast<std::size_t>(tensor.size(0)), static_cast<std::size_t>(tensor.size(1)),
+  return {static_cast<std::size_t>(tensor.size(0)),
+          static_cast<std::size_t>(tensor.size(1)),
           {begin, begin + values.numel()}};
 }
 
@@ -35,8 +36,8 @@ FrechetDistance::FrechetDistance(const Features& generated, const Features& refe
   SOUP_REQUIRE(generated.columns == reference.columns, "features of two widths: " + std::to_string(generated.columns) +
                                                            " and " + std::to_string(reference.columns));
   SOUP_REQUIRE(generated.rows >= 2 && reference.rows >= 2, "the Frechet distance needs two images on both sides");
-  generated_ = to_tensor(generated);
-  const at::Tensor rows = to_tensor(reference);
+  generated_ = feature_tensor(generated);
+  const at::Tensor rows = feature_tensor(reference);
   const at::Tensor spread = covariance(rows);
   reference_mean_ = rows.mean(0);
   reference_trace_ = spread.trace().item<double>();
@@ -51,8 +52,7 @@ double FrechetDistance::over(std::span<const std::uint32_t> indices) const {
   const at::Tensor rows = generated_.index_select(0, places);
   const at::Tensor spread = covariance(rows);
   const at::Tensor product = reference_root_.matmul(spread).matmul(reference_root_);
-  const double roots =
-      at::linalg_eigvalsh((product + product.t()) * 0.5).clamp_min(0.0).sqrt().sum().item<double>();
+  const double roots = at::linalg_eigvalsh((product + product.t()) * 0.5).clamp_min(0.0).sqrt().sum().item<double>();
   const double means = (rows.mean(0) - reference_mean_).square().sum().item<double>();
   return means + spread.trace().item<double>() + reference_trace_ - 2.0 * roots;
 }

@@ -24,8 +24,8 @@ struct WholeRange {
 struct NumberRange {
   double least = 0.0;
   double most = std::numeric_limits<double>::infinity();
-  bool above_least = false;              // least itself is outside
-  bool below_most = false;               // most itself is outside
+  bool above_least = false;                // least itself is outside
+  bool below_most = false;                 // most itself is outside
   [[nodiscard]] std::string text() const;  // "[0, 1)", "0 or more", "more than 0"
   [[nodiscard]] bool contains(double value) const;
 };
@@ -44,8 +44,8 @@ class Keys {
 
   // Integers of any type; the range is part of the type's own.
   template <std::integral T>
-    requires(!std::same_as<T, bool> && sizeof(T) <= sizeof(std::int64_t))
-  void whole(std::string_view key, T& value, WholeRange range) {
+  requires(!std::same_as<T, bool> && sizeof(T) <= sizeof(std::int64_t)) void whole(std::string_view key, T& value,
+                                                                                   WholeRange range) {
     // Everything but a seed is below 2^63 by its range.
     auto wide = static_cast<std::int64_t>(value);
     visit_whole(key, wide, range);

@@ -58,9 +58,9 @@ class KernelDistance {
 
  private:
   std::size_t generated_;
-  std::vector<double> within_;     // [G, G] kernel among the generated
-  std::vector<double> across_;     // [G] mean kernel with the reference
-  double reference_mean_ = 0.0;    // over pairs i != j
+  std::vector<double> within_;   // [G, G] kernel among the generated
+  std::vector<double> across_;   // [G] mean kernel with the reference
+  double reference_mean_ = 0.0;  // over pairs i != j
 };
 
 }  // namespace soup

@@ -40,7 +40,9 @@ std::deque<std::uint64_t> contexts_in_turn(const ShardFile& shard, const std::ve
 
 }  // namespace
 
-std::string_view caption_context(std::string_view caption) { return caption.substr(0, caption.find(' ')); }
+std::string_view caption_context(std::string_view caption) {
+  return caption.substr(0, caption.find(' '));
+}
 
 Image shard_image(const ShardFile& shard, std::uint64_t index) {
   const auto pixels = shard.pixels(index);

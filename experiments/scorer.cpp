@@ -108,10 +108,10 @@ Scorer Scorer::load(const std::filesystem::path& folder) {
   auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::load(folder / "tokenizer"));
   if (tokenizer->vocab_size() > architecture.text.vocab_size ||
       tokenizer->max_length() > architecture.text.max_position_embeddings) {
-    throw DataError(folder, "the tokenizer has " + std::to_string(tokenizer->vocab_size()) + " symbols and captions of " +
-                                std::to_string(tokenizer->max_length()) + " tokens; config.json allows " +
-                                std::to_string(architecture.text.vocab_size) + " and " +
-                                std::to_string(architecture.text.max_position_embeddings));
+    throw DataError(folder, "the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
+                                " symbols and captions of " + std::to_string(tokenizer->max_length()) +
+                                " tokens; config.json allows " + std::to_string(architecture.text.vocab_size) +
+                                " and " + std::to_string(architecture.text.max_position_embeddings));
   }
   auto network = std::make_shared<ScorerNetwork>(architecture);
   load_tensors(*network, folder / "model.safetensors");
@@ -159,8 +159,9 @@ at::Tensor Scorer::embed_texts(const std::vector<std::string>& texts) const {
   std::vector<at::Tensor> parts{at::empty({0, architecture().embedding})};
   for (std::size_t begin = 0; begin < texts.size(); begin += scoring_batch) {
     const std::size_t end = std::min(texts.size(), begin + scoring_batch);
-    parts.push_back(network_->forward_texts(token_ids(*tokenizer_, {texts.begin() + static_cast<std::ptrdiff_t>(begin),
-                                                                    texts.begin() + static_cast<std::ptrdiff_t>(end)})));
+    parts.push_back(
+        network_->forward_texts(token_ids(*tokenizer_, {texts.begin() + static_cast<std::ptrdiff_t>(begin),
+                                                        texts.begin() + static_cast<std::ptrdiff_t>(end)})));
   }
   return at::cat(parts);
 }

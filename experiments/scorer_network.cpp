@@ -13,7 +13,9 @@ namespace {
 constexpr std::int64_t norm_group_width = 8;  // channels per group of the group norms
 constexpr double norm_epsilon = 1e-5;
 
-at::Tensor normalised(const at::Tensor& x) { return x / x.norm(2, {1}, true).clamp_min(1e-8); }
+at::Tensor normalised(const at::Tensor& x) {
+  return x / x.norm(2, {1}, true).clamp_min(1e-8);
+}
 
 template <typename Value>
 Value required(const nlohmann::json& json, const char* key, const std::string& where) {
@@ -31,7 +33,7 @@ Value required(const nlohmann::json& json, const char* key, const std::string& w
 }  // namespace
 
 nlohmann::json ScorerArchitecture::to_json() const {
-  return {{"_class_name", "SoupScorer"}, {"version", 1},        {"resolution", resolution}, {"channels", channels},
+  return {{"_class_name", "SoupScorer"}, {"version", 1},         {"resolution", resolution}, {"channels", channels},
           {"embedding", embedding},      {"contexts", contexts}, {"styles", styles},         {"text", text.to_json()}};
 }
 

@@ -97,9 +97,8 @@ class Reader : public Keys {
     }
   }
   void whole_list(std::string_view key, std::vector<std::int64_t>& values, WholeRange range) override {
-    read_list(key, values, [range, this](const YamlNode& node, const std::string& path) {
-      return whole_in(node, path, range);
-    });
+    read_list(key, values,
+              [range, this](const YamlNode& node, const std::string& path) { return whole_in(node, path, range); });
   }
   void text_list(std::string_view key, std::vector<std::string>& values) override {
     read_list(key, values, [this](const YamlNode& node, const std::string& path) { return text_of(node, path); });
@@ -110,9 +109,10 @@ class Reader : public Keys {
               [choices, this](const YamlNode& node, const std::string& path) { return word_of(node, path, choices); });
   }
   void section(std::string_view key, const std::function<void(Keys&)>& body) override {
-    static const YamlNode kEmpty{.kind = YamlNode::Kind::map};
+    YamlNode absent;
+    absent.kind = YamlNode::Kind::map;
     const YamlNode* node = take(key);
-    read_map(node == nullptr ? kEmpty : *node, path_of(key), body);
+    read_map(node == nullptr ? absent : *node, path_of(key), body);
   }
   void optional_section(std::string_view key, bool& present, const std::function<void(Keys&)>& body) override {
     const YamlNode* node = take(key);
@@ -217,8 +217,7 @@ class Reader : public Keys {
     }
     return node.text;
   }
-  static std::string word_of(const YamlNode& node, const std::string& path,
-                             std::span<const std::string_view> choices) {
+  static std::string word_of(const YamlNode& node, const std::string& path, std::span<const std::string_view> choices) {
     std::string text = text_of(node, path);
     if (std::ranges::find(choices, text) == choices.end()) {
       const std::vector<std::string> words(choices.begin(), choices.end());

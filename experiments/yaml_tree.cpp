@@ -61,6 +61,9 @@ class TreeBuilder : public YAML::EventHandler {
     scalar.kind = YamlNode::Kind::scalar;
     scalar.text = value;
     scalar.quoted = tag == "!";
+    if (scalar.quoted) {
+      last_quote_ = mark.pos;
+    }
     add(std::move(scalar));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -75,6 +78,8 @@ class TreeBuilder : public YAML::EventHandler {
   void OnMapEnd() override { close(); }
 
   [[nodiscard]] std::optional<YamlNode>& root() { return root_; }
+  // Where the last quoted scalar begins, in bytes of the text.
+  [[nodiscard]] std::optional<int> last_quote() const { return last_quote_; }
 
  private:
   struct Open {
@@ -107,7 +112,8 @@ class TreeBuilder : public YAML::EventHandler {
       refuse(mark, fmt::format("nesting deeper than {} levels", yaml_max_depth), "no experiment needs that");
     }
     if (expects_key()) {
-      refuse(mark, "a key must be plain text, not a list or a map", {});
+      // What yaml-cpp makes of "[1" at the end of a text, too.
+      refuse(mark, "a key must be plain text, not a list or a map", "is a bracket or brace never closed?");
     }
     YamlNode made = node(mark, tag, anchor);
     made.kind = kind;
@@ -159,6 +165,7 @@ class TreeBuilder : public YAML::EventHandler {
   std::shared_ptr<const std::string> origin_;
   bool has_lines_;
   std::optional<YamlNode> root_;
+  std::optional<int> last_quote_;
   std::vector<Open> stack_;
 };
 
@@ -196,8 +203,32 @@ void check_text(std::string_view text, std::string_view origin, bool has_lines) 
   }
 }
 
+// yaml-cpp takes a quoted text that the end of the file cuts off; a truncated file must not pass. Only the last one can
+// be open.
+void check_last_quote(std::string_view text, std::size_t begin, std::string_view origin, bool has_lines) {
+  SOUP_REQUIRE(begin < text.size() && (text[begin] == '"' || text[begin] == '\''), "a quoted scalar without a quote");
+  const char quote = text[begin];
+  std::size_t i = begin + 1;
+  while (i < text.size() && text[i] != quote) {
+    i += quote == '"' && text[i] == '\\' ? 2 : 1;
+  }
+  // In single quotes '' stands for one quote: it looks like an end, and the text after it like another beginning.
+  while (quote == '\'' && i + 1 < text.size() && text[i + 1] == quote) {
+    i = std::min(text.find(quote, i + 2), text.size());
+  }
+  if (i >= text.size()) {
+    const int line = 1 + static_cast<int>(std::ranges::count(text.substr(0, begin), '\n'));
+    throw ConfigError(place(origin, has_lines ? line : 0), {}, "not YAML: a quote that is never closed",
+                      "is the file cut off?");
+  }
+}
+
 YamlNode parse(std::string_view text, std::string_view origin, bool has_lines) {
   check_text(text, origin, has_lines);
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) {
+    text.remove_prefix(kByteOrderMark.size());
+  }
   TreeBuilder builder(std::make_shared<const std::string>(origin), has_lines);
   std::istringstream stream{std::string(text)};
   try {
@@ -208,6 +239,9 @@ YamlNode parse(std::string_view text, std::string_view origin, bool has_lines) {
     const int line = has_lines && !error.mark.is_null() ? error.mark.line + 1 : 0;
     throw ConfigError(place(origin, line), {}, fmt::format("not YAML: {}", error.msg),
                       "check indentation, colons and quotes on this line and the one before");
+  }
+  if (builder.last_quote()) {
+    check_last_quote(text, static_cast<std::size_t>(*builder.last_quote()), origin, has_lines);
   }
   if (!builder.root()) {
     YamlNode empty;
@@ -260,7 +294,9 @@ const YamlNode* step_into(const YamlNode& node, const Step& step) {
 
 }  // namespace
 
-std::string YamlNode::where() const { return origin ? place(*origin, line) : std::string(); }
+std::string YamlNode::where() const {
+  return origin ? place(*origin, line) : std::string();
+}
 
 const YamlNode* YamlNode::find(std::string_view key) const {
   const auto entry = std::ranges::find_if(entries, [key](const auto& each) { return each.first == key; });

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include "core/error.hpp"
 
@@ -85,16 +86,12 @@ class Writer : public Keys {
   [[nodiscard]] const std::string& out() const { return out_; }
 
  protected:
-  void visit_whole(std::string_view key, std::int64_t& value, WholeRange) override {
-    line(key, std::to_string(value));
-  }
+  void visit_whole(std::string_view key, std::int64_t& value, WholeRange) override { line(key, std::to_string(value)); }
 
  private:
   [[nodiscard]] std::string path_of(std::string_view key) const { return prefix_ + std::string(key); }
   [[nodiscard]] bool left_out(std::string_view key) const { return without_.contains(path_of(key)); }
-  void start_line(std::string_view key) {
-    out_.append(indent_, ' ').append(key).append(":");
-  }
+  void start_line(std::string_view key) { out_.append(indent_, ' ').append(key).append(":"); }
   void line(std::string_view key, const std::string& value) {
     if (!left_out(key)) {
       start_line(key);
@@ -118,8 +115,8 @@ class Writer : public Keys {
 
 bool plain_is_safe(std::string_view text) {
   constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+ ()";
-  constexpr std::array<std::string_view, 10> kWords = {"true", "false", "null", "yes",  "no",
-                                                       "on",   "off",   "y",    "n", "~"};
+  constexpr std::array<std::string_view, 10> kWords = {"true", "false", "null", "yes", "no",
+                                                       "on",   "off",   "y",    "n",   "~"};
   const char first = text.empty() ? ' ' : text.front();
   const bool letter = (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first == '/' || first == '.';
   std::string lower(text);
@@ -156,9 +153,13 @@ std::string yaml_text(std::string_view text) {
 }
 
 std::string yaml_number(double value) {
-  std::array<char, 32> digits{};
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  SOUP_REQUIRE(error == std::errc(), "a double has more than 32 digits");
+  // Both forms are the shortest that read back to the same double; people prefer 0.0001 to 1e-04.
+  const double size = std::abs(value);
+  const auto form =
+      size == 0.0 || (size >= 1e-5 && size < 1e15) ? std::chars_format::fixed : std::chars_format::scientific;
+  std::array<char, 64> digits{};
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value, form);
+  SOUP_REQUIRE(error == std::errc(), "a double has more than 64 digits");
   return {digits.data(), end};
 }
 

@@ -228,10 +228,10 @@ std::optional<TrainClock> read_checkpoint(const fs::path& folder, const Digest& 
   return std::nullopt;
 }
 
-void remove_checkpoints(const fs::path& folder) {
-  for (const fs::path& path : checkpoints_in(folder)) {
-    std::error_code ignored;
-    fs::remove(path, ignored);
+void keep_newest_checkpoint(const fs::path& folder, const fs::path& other) {
+  const std::vector<fs::path> all = checkpoints_in(folder);
+  if (!all.empty()) {
+    fs::copy_file(all.front(), other / all.front().filename());
   }
 }
 

@@ -48,6 +48,7 @@ void write_checkpoint(const std::filesystem::path& folder, const Digest& key, co
 std::optional<TrainClock> read_checkpoint(const std::filesystem::path& folder, const Digest& key, const Digest& layout,
                                           const TrainBuffers& buffers, Log& log);
 
-void remove_checkpoints(const std::filesystem::path& folder);
+// Copies the newest checkpoint file, if any, to another folder.
+void keep_newest_checkpoint(const std::filesystem::path& folder, const std::filesystem::path& other);
 
 }  // namespace soup

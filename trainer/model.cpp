@@ -13,7 +13,14 @@ namespace soup {
 namespace {
 
 // Throws ConfigError where the parts, each possible by itself, do not fit together.
-void check_parts(const ModelConfig& config, const Tokenizer& tokenizer) {
+void check_parts(const ModelConfig& config, const Tokenizer& tokenizer, const Autoencoder& autoencoder) {
+  const std::int64_t per_channel = autoencoder.latent_channels(1);
+  if (config.unet.in_channels != config.unet.out_channels || config.unet.in_channels % per_channel != 0) {
+    throw ConfigError(
+        fmt::format("the U-Net maps {} channels to {}; autoencoder {} needs both to be equal and a "
+                    "multiple of {}",
+                    config.unet.in_channels, config.unet.out_channels, autoencoder.name(), per_channel));
+  }
   if (config.unet.cross_attention_dim != config.text_encoder.hidden_size) {
     throw ConfigError(
         fmt::format("the U-Net attends to text of width {} (cross_attention_dim), but the text encoder "
@@ -49,19 +56,22 @@ at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions,
 }
 
 DiffusionModel assemble_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer) {
-  check_parts(config, *tokenizer);
   DiffusionModel model;
   model.config = config;
+  model.autoencoder = make_autoencoder(config.autoencoder);
+  check_parts(config, *tokenizer, *model.autoencoder);
   model.unet = std::make_shared<UNet2DConditionModel>(config.unet);
   model.text_encoder = std::make_shared<CLIPTextModel>(config.text_encoder);
   model.tokenizer = std::move(tokenizer);
-  model.autoencoder = make_autoencoder(config.autoencoder);
   model.schedule = std::make_shared<NoiseSchedule>(config.schedule);
   return model;
 }
 
 DiffusionModel make_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer, SeedTree seeds) {
-  DiffusionModel model = assemble_model(config, std::move(tokenizer));
+  ModelConfig complete = config;
+  complete.text_encoder.bos_token_id = tokenizer->start_token();
+  complete.text_encoder.eos_token_id = tokenizer->end_token();
+  DiffusionModel model = assemble_model(complete, std::move(tokenizer));
   initialise(*model.unet, "unet", seeds);
   initialise(*model.text_encoder, "text_encoder", seeds);
   return model;

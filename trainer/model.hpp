@@ -35,21 +35,21 @@ struct DiffusionModel {
 // The parts with uninitialised weights. Throws ConfigError where the parts do not fit together.
 DiffusionModel assemble_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer);
 // Fresh weights, drawn from stream("init", "unet.<parameter>" or "text_encoder.<parameter>", 0) of the root seed only:
-// every rank and every ingredient draws the same.
+// every rank and every ingredient draws the same. The text encoder's start and end token ids become the tokenizer's.
 DiffusionModel make_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer, SeedTree seeds);
 
 enum class WeightSet { raw, ema };  // folders unet, text_encoder / unet_ema, text_encoder_ema
 
 // Folder: model_index.json, unet/, text_encoder/, tokenizer/, scheduler/, autoencoder/ in diffusers' layout. Loading is
-// strict: missing, unexpected and mis-shaped tensors are listed in one DataError. WeightSet::ema falls back to raw for
-// a part that has no _ema folder.
+// strict: missing, unexpected and mis-shaped tensors are listed in one DataError. Half-precision files are widened to
+// float32; pickles (.bin) are never opened. WeightSet::ema falls back to raw for a part that has no _ema folder.
 DiffusionModel load_model(const std::filesystem::path& folder, WeightSet weights = WeightSet::raw);
 // Writes everything into `folder` (existing; callers wrap it in AtomicFolder). `metadata` goes into the safetensors
 // headers.
 void save_model(const std::filesystem::path& folder, const DiffusionModel& model,
                 const std::map<std::string, std::string>& metadata);
-// Only the weights of one part ("unet", "unet_ema", "text_encoder", "text_encoder_ema"), with the config.json beside
-// it.
+// One part's weights with the config.json beside them; `folder` is the part's own, e.g. "<model>/unet_ema", and is made
+// when absent.
 void save_unet(const std::filesystem::path& folder, const UNet2DConditionModel& unet,
                const std::map<std::string, std::string>& metadata);
 void save_text_encoder(const std::filesystem::path& folder, const CLIPTextModel& text,

@@ -128,7 +128,8 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   at::Tensor image = blocks_->conv_in->forward(sample.contiguous(at::MemoryFormat::ChannelsLast));
   Conditioning conditioning;
   // Every residual block takes the embedding through SiLU: once for all.
-  conditioning.time = at::silu(blocks_->time_embedding->forward(timestep_embedding(timesteps, blocks_->frequencies)));
+  conditioning.time = at::silu(
+      blocks_->time_embedding->forward(timestep_embedding(timesteps, blocks_->frequencies).to(sample.scalar_type())));
   conditioning.text = text;
 
   std::vector<at::Tensor> skips = {image};

@@ -56,7 +56,7 @@ void check_sum(Communicator& comm, std::size_t count, int triangle) {
 }
 
 TEST_P(Contract, SumsAreExactForSmallIntegers) {
-  for (const std::size_t count : {0, 1, 2, 3, 4, 7, 1000, 40000}) {
+  for (const std::size_t count : {0, 1, 2, 3, 4, 7, 1000}) {
     check_sum<float>(*comm_, count, triangle());
     check_sum<double>(*comm_, count, triangle());
     check_sum<std::int64_t>(*comm_, count, triangle());
@@ -83,7 +83,7 @@ TEST_P(Contract, MaximaFindEachRank) {
 }
 
 TEST_P(Contract, GathersInOrderOfRank) {
-  for (const std::size_t count : {0, 1, 3, 4, 10, 5000}) {
+  for (const std::size_t count : {0, 1, 3, 4, 10, 500}) {
     std::vector<std::byte> mine(count);
     std::vector<std::byte> all(count * static_cast<std::size_t>(size_));
     for (std::size_t i = 0; i < count; ++i) {
@@ -98,7 +98,7 @@ TEST_P(Contract, GathersInOrderOfRank) {
 
 TEST_P(Contract, BroadcastsFromEveryRoot) {
   for (int root = 0; root < size_; ++root) {
-    for (const std::size_t count : {0, 1, 5, 9001}) {
+    for (const std::size_t count : {0, 1, 5, 301}) {
       std::vector<std::byte> bytes(count, static_cast<std::byte>(rank_ + 1));
       comm_->broadcast(bytes, root);
       EXPECT_EQ(bytes, std::vector<std::byte>(count, static_cast<std::byte>(root + 1)));
@@ -137,17 +137,17 @@ TEST_P(Contract, SplitsByColourAndOrdersByKey) {
 }
 
 TEST_P(Contract, TextsOfAnyLength) {
-  const std::string mine(static_cast<std::size_t>(rank_) * 1000, static_cast<char>('a' + rank_));
+  const std::string mine(static_cast<std::size_t>(rank_) * 100, static_cast<char>('a' + rank_));
   const std::vector<std::string> all = all_gather_text(*comm_, mine);
   ASSERT_EQ(all.size(), static_cast<std::size_t>(size_));
   for (int r = 0; r < size_; ++r) {
     EXPECT_EQ(all[static_cast<std::size_t>(r)],
-              std::string(static_cast<std::size_t>(r) * 1000, static_cast<char>('a' + r)));
+              std::string(static_cast<std::size_t>(r) * 100, static_cast<char>('a' + r)));
   }
   for (int root = 0; root < size_; ++root) {
     const std::string text = broadcast_text(*comm_, "from " + std::to_string(rank_) + mine, root);
     EXPECT_TRUE(text.starts_with("from " + std::to_string(root)));
-    EXPECT_EQ(text.size(), 6 + static_cast<std::size_t>(root) * 1000);
+    EXPECT_EQ(text.size(), 6 + static_cast<std::size_t>(root) * 100);
   }
   EXPECT_EQ(broadcast_text(*comm_, "", 0), "");
   EXPECT_EQ(all_gather_text(*comm_, "").back(), "");
@@ -224,6 +224,12 @@ INSTANTIATE_TEST_SUITE_P(
                 []() -> std::unique_ptr<Communicator> { return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, 3); }},
         Backend{"split", []() -> std::unique_ptr<Communicator> { return test::world().split(0, 0); }}),
     [](const auto& backend) { return std::string(backend.param.name); });
+
+// Beyond the size at which MPI changes its algorithms and fills its buffers.
+TEST(MpiCommunicator, LargeMessagesInFewPieces) {
+  MpiCommunicator comm(MPI_COMM_WORLD, 300'000);
+  check_sum<std::int64_t>(comm, 1'000'003, comm.size() * (comm.size() + 1) / 2);
+}
 
 TEST(MpiCommunicator, DifferentCallsAreRefusedOnAllRanks) {
   MpiCommunicator comm(MPI_COMM_WORLD);

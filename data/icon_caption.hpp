@@ -1,0 +1,19 @@
+// The words of an icon's caption and the key that held-out is decided on, from its file name and context.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace soup {
+
+// The contexts that captions use: actions, apps, categories, devices, emblems, emotes, mimetypes, places, status.
+// From a context as index.theme spells it ("Applications", "MimeTypes", "FileSystems"); nothing for contexts that are
+// no pictures of things (animations, cursors, flags of "International", the mixed bag "Legacy").
+std::optional<std::string> canonical_context(std::string_view context);
+
+// caption_words() without words for colours, unless nothing else is left: "folder blue music" -> "folder music". Themes
+// draw one idea in many colours, and a held-out idea must be held out in all of them.
+std::string caption_key(std::string_view words);
+
+}  // namespace soup

@@ -1,0 +1,251 @@
+#include "experiments/experiment_keys.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/error.hpp"
+
+namespace soup {
+
+namespace {
+
+constexpr std::int64_t kManyImages = 1'000'000'000'000;
+constexpr std::array<std::string_view, 3> kOnDuplicate = {"report", "refuse", "drop"};
+constexpr std::array<std::string_view, 2> kLearningRateSchedules = {"constant", "cosine"};
+constexpr std::array<std::string_view, 3> kBetaSchedules = {"squaredcos_cap_v2", "linear", "scaled_linear"};
+constexpr std::array<std::string_view, 2> kPredictionTypes = {"v_prediction", "epsilon"};
+constexpr std::array<std::string_view, 2> kAutoencoders = {"identity", "space_to_depth_2"};
+constexpr std::array<std::string_view, 2> kDownBlocks = {"DownBlock2D", "CrossAttnDownBlock2D"};
+constexpr std::array<std::string_view, 2> kUpBlocks = {"UpBlock2D", "CrossAttnUpBlock2D"};
+constexpr std::array<std::string_view, 3> kActivations = {"quick_gelu", "gelu", "gelu_new"};
+constexpr std::array<std::string_view, 11> kContexts = {"actions",   "animations", "apps",   "categories",
+                                                        "devices",   "emblems",    "emotes", "international",
+                                                        "mimetypes", "places",     "status"};
+
+void describe_on_duplicate(Keys& keys, std::string_view key, OnDuplicate& value) {
+  std::string word(name_of(value));
+  keys.word(key, word, kOnDuplicate);
+  const auto found = std::ranges::find(kOnDuplicate, word);
+  SOUP_REQUIRE(found != kOnDuplicate.end(), "a word that is not among the choices");
+  value = static_cast<OnDuplicate>(found - kOnDuplicate.begin());
+}
+
+void describe_icon_theme(Keys& keys, std::string& theme, IconThemeSource& source) {
+  keys.text("package", source.package, Need::required);
+  keys.text("theme", theme, Need::required);
+  // The default root is not written: a resolved experiment says the same on another machine.
+  const auto default_root = default_theme_root(source.package, theme);
+  std::filesystem::path root = source.root == default_root ? std::filesystem::path() : source.root;
+  keys.path("root", root, Need::optional);
+  source.root = root.empty() ? default_root : root;
+  keys.text("style", source.style, Need::optional);
+  if (source.style.empty()) {
+    source.style = theme;
+    std::ranges::transform(source.style, source.style.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  }
+  keys.word_list("contexts", source.contexts, kContexts);
+  keys.whole("limit", source.limit, {0, kManyImages});
+  keys.whole("per_key_limit", source.per_key_limit, {0, kManyImages});
+}
+
+void describe_idx(Keys& keys, IdxSource& source) {
+  keys.path("images", source.images, Need::required);
+  keys.path("labels", source.labels, Need::required);
+  keys.text_list("class_names", source.class_names);
+  keys.text("package", source.package, Need::optional);
+  keys.text("style", source.style, Need::optional);
+  keys.text("licence", source.licence, Need::optional);
+  std::vector<std::int64_t> classes(source.classes.begin(), source.classes.end());
+  keys.whole_list("classes", classes, {0, 255});
+  source.classes.assign(classes.begin(), classes.end());
+  keys.whole("limit", source.limit, {0, kManyImages});
+}
+
+void describe_shards(Keys& keys, std::vector<ShardSpec>& shards) {
+  keys.list(
+      "shards", shards.size(), [&shards](std::size_t size) { shards.resize(size); },
+      [&shards](Keys& inner, std::size_t i) { describe(inner, shards[i]); });
+}
+
+void describe(Keys& keys, DataConfig& data) {
+  keys.whole("resolution", data.resolution, {4, 1024});
+  keys.number("held_out", data.held_out, {0.0, 0.5});
+  keys.seed("held_out_seed", data.held_out_seed);
+  describe_on_duplicate(keys, "exact_duplicates", data.exact_duplicates);
+  describe_on_duplicate(keys, "near_duplicates", data.near_duplicates);
+  keys.whole("hash_distance", data.duplicates.hash_distance, {0, 3});
+  keys.number("rms_limit", data.duplicates.rms_limit, {0.0, 255.0});
+  keys.number("max_broken_fraction", data.max_broken_fraction, {0.0, 1.0});
+  keys.number("seconds_per_image", data.seconds_per_image, {.least = 0.0, .most = 3600.0, .above_least = true});
+  describe_shards(keys, data.shards);
+}
+
+void describe(Keys& keys, UNetConfig& unet) {
+  keys.whole("sample_size", unet.sample_size, {1, 1024});
+  keys.whole("in_channels", unet.in_channels, {1, 4096});
+  keys.whole("out_channels", unet.out_channels, {1, 4096});
+  keys.word_list("down_block_types", unet.down_block_types, kDownBlocks);
+  keys.word_list("up_block_types", unet.up_block_types, kUpBlocks);
+  keys.whole_list("block_out_channels", unet.block_out_channels, {1, 8192});
+  keys.whole("layers_per_block", unet.layers_per_block, {1, 16});
+  keys.whole("attention_head_dim", unet.attention_head_dim, {1, 256});
+  keys.whole("cross_attention_dim", unet.cross_attention_dim, {1, 8192});
+  keys.whole("norm_num_groups", unet.norm_num_groups, {1, 1024});
+  keys.number("norm_eps", unet.norm_eps, {.least = 0.0, .most = 0.1, .above_least = true});
+  keys.truth("use_linear_projection", unet.use_linear_projection);
+  keys.whole("transformer_layers_per_block", unet.transformer_layers_per_block, {1, 16});
+}
+
+// vocab_size and the token ids are the tokenizer's, not the file's.
+void describe(Keys& keys, TextEncoderConfig& text) {
+  keys.whole("hidden_size", text.hidden_size, {1, 8192});
+  keys.whole("intermediate_size", text.intermediate_size, {1, 65536});
+  keys.whole("num_hidden_layers", text.num_hidden_layers, {1, 64});
+  keys.whole("num_attention_heads", text.num_attention_heads, {1, 256});
+  keys.whole("max_position_embeddings", text.max_position_embeddings, {3, 1024});
+  keys.word("hidden_act", text.hidden_act, kActivations);
+  keys.number("layer_norm_eps", text.layer_norm_eps, {.least = 0.0, .most = 0.1, .above_least = true});
+}
+
+void describe(Keys& keys, ScheduleConfig& schedule) {
+  keys.whole("num_train_timesteps", schedule.num_train_timesteps, {2, 100000});
+  keys.word("beta_schedule", schedule.beta_schedule, kBetaSchedules);
+  keys.number("beta_start", schedule.beta_start, {0.0, 1.0, true, true});
+  keys.number("beta_end", schedule.beta_end, {0.0, 1.0, true, true});
+  keys.word("prediction_type", schedule.prediction_type, kPredictionTypes);
+}
+
+void describe(Keys& keys, BaseConfig& base) {
+  std::filesystem::path model = base.model.value_or(std::filesystem::path());
+  keys.path("model", model, Need::optional);
+  base.model = model.empty() ? std::nullopt : std::optional(model);
+  if (!keys.reading() && base.model) {
+    return;  // the rest says how a base is trained
+  }
+  describe_shards(keys, base.shards);
+  keys.section("train", [&base](Keys& inner) { describe(inner, base.train); });
+  keys.whole("vocab_size", base.vocab_size, {514, 1'000'000});
+  keys.section("architecture", [&base](Keys& inner) { describe(inner, base.architecture); });
+}
+
+void describe(Keys& keys, ParagonConfig& paragon) {
+  keys.truth("equal_total", paragon.equal_total);
+  keys.truth("one_shard", paragon.one_shard);
+  keys.optional_number("learning_rate", paragon.learning_rate, {.least = 0.0, .most = 1.0, .above_least = true});
+}
+
+void describe(Keys& keys, SoupConfig& soup) {
+  keys.whole("scale_bits", soup.scale_bits, {16, 52});
+  keys.truth("leave_one_out", soup.leave_one_out);
+}
+
+void describe(Keys& keys, LaunchConfig& launch) {
+  keys.whole("ranks_per_group", launch.ranks_per_group, {1, 65536});
+  keys.whole("threads_per_rank", launch.threads_per_rank, {0, 1024});
+  keys.whole("deadline_seconds", launch.deadline_seconds, {0, 604800});
+}
+
+}  // namespace
+
+void describe(Keys& keys, TrainConfig& train) {
+  keys.whole("images", train.images, {1, kManyImages});
+  keys.whole("batch", train.batch, {1, 65536});
+  keys.number("learning_rate", train.learning_rate, {.least = 0.0, .most = 1.0, .above_least = true});
+  keys.whole("warmup_images", train.warmup_images, {0, kManyImages});
+  keys.word("lr_schedule", train.lr_schedule, kLearningRateSchedules);
+  keys.number("final_lr_fraction", train.final_lr_fraction, {0.0, 1.0});
+  keys.number("weight_decay", train.weight_decay, {0.0, 10.0});
+  keys.number("beta1", train.beta1, {.least = 0.0, .most = 1.0, .below_most = true});
+  keys.number("beta2", train.beta2, {.least = 0.0, .most = 1.0, .below_most = true});
+  keys.number("epsilon", train.epsilon, {.least = 0.0, .most = 1.0, .above_least = true});
+  keys.number("clip_norm", train.clip_norm, {0.0, 1e6});
+  keys.number("caption_dropout", train.caption_dropout, {0.0, 1.0});
+  keys.number("style_dropout", train.style_dropout, {0.0, 1.0});
+  keys.whole("ema_halflife_images", train.ema_halflife_images, {0, kManyImages});
+  keys.number("ema_rampup", train.ema_rampup, {0.0, 1.0});
+  keys.truth("train_text_encoder", train.train_text_encoder);
+  keys.whole("checkpoint_images", train.checkpoint_images, {1, kManyImages});
+  keys.whole("log_images", train.log_images, {1, kManyImages});
+  keys.whole("validate_images", train.validate_images, {0, kManyImages});
+  keys.truth("snapshots", train.snapshots);
+}
+
+void describe(Keys& keys, EvaluationConfig& evaluation) {
+  keys.whole("prompts", evaluation.prompts, {0, 100000});
+  keys.whole("steps", evaluation.steps, {1, 1000});
+  keys.number("guidance", evaluation.guidance, {0.0, 100.0});
+  keys.whole("grid_prompts", evaluation.grid_prompts, {0, 64});
+  keys.whole("denoising_images", evaluation.denoising_images, {0, 1'000'000});
+  keys.whole("bootstrap", evaluation.bootstrap, {0, 100000});
+  keys.path("scorer", evaluation.scorer, Need::optional);
+  keys.truth("ensemble", evaluation.ensemble);
+}
+
+void describe(Keys& keys, ShardSpec& shard) {
+  keys.text("name", shard.name, Need::required);
+  keys.whole("weight", shard.weight, {1, 1'000'000});
+
+  auto* held_theme = std::get_if<IconThemeSource>(&shard.source);
+  auto* held_idx = std::get_if<IdxSource>(&shard.source);
+  auto* held_file = std::get_if<FileSource>(&shard.source);
+  // A reader starts from an empty ShardSpec, whose source counts as absent until its key is met.
+  bool has_theme = held_theme != nullptr;
+  bool has_idx = held_idx != nullptr;
+  IconThemeSource theme = has_theme ? *held_theme : IconThemeSource();
+  IdxSource idx = has_idx ? *held_idx : IdxSource();
+  std::filesystem::path file = held_file != nullptr ? held_file->path : std::filesystem::path();
+  keys.optional_section("icon_theme", has_theme, [&](Keys& inner) { describe_icon_theme(inner, shard.theme, theme); });
+  keys.optional_section("idx", has_idx, [&](Keys& inner) { describe_idx(inner, idx); });
+  keys.path("file", file, Need::optional);
+  if (has_idx) {
+    shard.source = std::move(idx);
+  } else if (!file.empty()) {
+    shard.source = FileSource{std::move(file)};
+  } else {
+    shard.source = std::move(theme);
+  }
+}
+
+void describe(Keys& keys, ModelConfig& architecture) {
+  keys.word("autoencoder", architecture.autoencoder, kAutoencoders);
+  keys.section("unet", [&architecture](Keys& inner) { describe(inner, architecture.unet); });
+  keys.section("text_encoder", [&architecture](Keys& inner) { describe(inner, architecture.text_encoder); });
+  keys.section("schedule", [&architecture](Keys& inner) { describe(inner, architecture.schedule); });
+}
+
+void describe(Keys& keys, Experiment& experiment) {
+  int schema = experiment_schema;
+  keys.whole("schema", schema, {experiment_schema, experiment_schema});
+  keys.text("name", experiment.name, Need::required);
+  keys.seed("seed", experiment.seed);
+  // Text, not a path to resolve: a new run folder does not exist yet.
+  std::string run_folder = experiment.run_folder.native();
+  keys.text("run_folder", run_folder, Need::optional);
+  experiment.run_folder = run_folder;
+  keys.section("data", [&experiment](Keys& inner) { describe(inner, experiment.data); });
+  keys.section("base", [&experiment](Keys& inner) { describe(inner, experiment.base); });
+  keys.section("ingredients", [&experiment](Keys& inner) { describe(inner, experiment.ingredients); });
+  keys.section("paragon", [&experiment](Keys& inner) { describe(inner, experiment.paragon); });
+  keys.section("soup", [&experiment](Keys& inner) { describe(inner, experiment.soup); });
+  keys.section("launch", [&experiment](Keys& inner) { describe(inner, experiment.launch); });
+  keys.section("evaluation", [&experiment](Keys& inner) { describe(inner, experiment.evaluation); });
+}
+
+std::string_view name_of(OnDuplicate on_duplicate) {
+  return kOnDuplicate.at(static_cast<std::size_t>(on_duplicate));
+}
+
+std::filesystem::path default_theme_root(const std::string& package, const std::string& theme) {
+  const std::filesystem::path below = std::filesystem::path(".deps/icons") / package / "usr/share/icons" / theme;
+  std::error_code error;
+  for (const auto& root :
+       {below, std::filesystem::path(SOUP_SOURCE_DIR) / below, std::filesystem::path("/usr/share/icons") / theme}) {
+    if (std::filesystem::exists(root / "index.theme", error)) {
+      return root;
+    }
+  }
+  return below;
+}
+
+}  // namespace soup

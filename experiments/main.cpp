@@ -1,0 +1,91 @@
+// soup: the light executable. Verbs that need LibTorch live in soup-torch beside it, which this one becomes.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "core/error.hpp"
+#include "experiments/environment.hpp"
+#include "experiments/verbs/verbs.hpp"
+
+namespace soup {
+
+namespace {
+
+// Mapping libtorch takes a quarter of a second at every start; verbs that do without it answer at once.
+constexpr std::array<std::pair<const char*, const char*>, 4> kTorchVerbs = {{
+    {"run", "Run an experiment: all its stages in order, skipping those that are done"},
+    {"train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon"},
+    {"sample", "Make images from captions with any model folder"},
+    {"evaluate", "Score the models of a run on held-out captions and images"},
+}};
+
+bool is_torch_verb(std::string_view word) {
+  return std::ranges::any_of(kTorchVerbs, [word](const auto& verb) { return verb.first == word; });
+}
+
+// Replaces this process by soup-torch with the same arguments.
+[[noreturn]] void become_soup_torch(char** argv) {
+  const std::filesystem::path beside = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "soup-torch";
+  ::execv(beside.c_str(), argv);
+  throw DataError(beside, "cannot be started: " + std::generic_category().message(errno),
+                  "soup and soup-torch belong into one folder; build both: cmake --build --preset release");
+}
+
+std::string commit_text() {
+  return soup_commit().empty() ? "" : fmt::format(" ({})", soup_commit());
+}
+
+int run(int argc, char** argv) {
+  if (argc > 1 && is_torch_verb(argv[1])) {
+    become_soup_torch(argv);
+  }
+  CLI::App program(
+      "soup trains one diffusion model per shard of a data set and averages their weights (Diffusion Soup).\n"
+      "A YAML file says what; start with: soup plan configs/quickstart.yaml");
+  program.name("soup");
+  program.set_version_flag("--version", fmt::format("soup {}{}", soup_version(), commit_text()));
+  program.require_subcommand(1);
+  for (const auto& [name, purpose] : kTorchVerbs) {
+    program.add_subcommand(name, purpose);
+  }
+  std::vector<Verb> verbs = {add_plan(program),   add_merge(program),  add_add(program),
+                             add_remove(program), add_report(program), add_verify(program)};
+  for (Verb& verb : add_import(program)) {
+    verbs.push_back(std::move(verb));
+  }
+  program.footer(help_footer("  soup run configs/quickstart.yaml\n  soup <verb> --help says all about a verb"));
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = program.exit(error);
+    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  const auto chosen = std::ranges::find_if(verbs, [](const Verb& verb) { return verb.app->parsed(); });
+  SOUP_REQUIRE(chosen != verbs.end(), "a verb without an implementation was parsed");
+  return chosen->run();
+}
+
+}  // namespace
+
+}  // namespace soup
+
+int main(int argc, char** argv) {
+  try {
+    return soup::run(argc, argv);
+  } catch (const soup::Error& error) {
+    fmt::print(stderr, "soup: {}\n", error.what());
+    return static_cast<int>(error.exit_code());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "soup: {}\n  hint: this is a bug; please report it with this message\n", error.what());
+    return static_cast<int>(soup::ExitCode::invariant);
+  }
+}

@@ -1,0 +1,303 @@
+#include "experiments/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "core/text.hpp"
+#include "data/shard_file.hpp"
+#include "experiments/model_size.hpp"
+#include "experiments/preflight.hpp"
+
+namespace soup {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Before a theme is imported, how many icons it has is not known; Debian's have between 150 and 7,300.
+constexpr std::uint64_t kAssumedIcons = 1500;
+constexpr std::uint64_t kBytesPerCaption = 256;  // captions, keys, digests of one image
+// A forward pass is a third of a training step's work (forward, and twice that backward).
+constexpr double kForwardShare = 1.0 / 3.0;
+// What LibTorch, MPI and the program itself keep resident.
+constexpr std::uint64_t kProgramBytes = 300ULL << 20;
+// Numbers that autograd keeps per image, latent pixel and channel of the first level: a rough estimate.
+constexpr std::uint64_t kActivationsPerChannel = 150;
+
+class Planner {
+ public:
+  Planner(const Experiment& experiment, Plan& plan) : experiment_(experiment), plan_(plan) {
+    try {
+      size_ = experiment.base.model ? model_size(*experiment.base.model) : model_size(experiment.base.architecture);
+    } catch (const Error&) {
+      // preflight reports what is wrong with the base; its costs stay unknown.
+    }
+  }
+
+  void fill() {
+    const std::vector<Stage> stages = stages_of(experiment_);
+    for (const Stage& stage : stages) {
+      StagePlan item;
+      item.stage = stage;
+      item.images = stage.images;
+      item.done = is_done(stage, stages, experiment_.run_folder);
+      if (stage.kind == StageKind::import_shard) {
+        item.images = shard_images(item);
+      }
+      if (item.done) {
+        const StageRecord record = read_done(experiment_.run_folder / stage.folder).value();
+        item.seconds = record.seconds;
+        item.basis = Basis::measured;
+        learn(stage, record);
+      }
+      plan_.stages.push_back(std::move(item));
+    }
+    for (StagePlan& item : plan_.stages) {
+      item.bytes = bytes_of(item);
+      if (!item.done) {
+        predict(item);
+      }
+    }
+    add_up();
+    plan_.memory_bytes = memory();
+  }
+
+ private:
+  // An image's training costs this many (weights x latent pixels).
+  [[nodiscard]] double work_per_image() const {
+    return static_cast<double>(size_.unet) * static_cast<double>(size_.sample_size * size_.sample_size);
+  }
+  // Cores a stage's ranks have between them.
+  [[nodiscard]] double cores_of(const Stage& stage) const {
+    const bool by_group = stage.kind == StageKind::ingredient || stage.kind == StageKind::import_shard;
+    const int groups = plan_.topology ? plan_.topology->groups : 1;
+    return static_cast<double>(plan_.cores) / (by_group ? groups : 1);
+  }
+
+  // The rate of this run's own trainings, where there are any, for all others.
+  void learn(const Stage& stage, const StageRecord& record) {
+    const bool trained = stage.images > 0 && record.seconds > 0.0;
+    if (trained) {
+      measured_rate_ = static_cast<double>(stage.images) / record.seconds * work_per_image() / cores_of(stage);
+    }
+  }
+
+  [[nodiscard]] std::uint64_t shard_images(const StagePlan& item) const {
+    const fs::path file = experiment_.run_folder / item.stage.folder / "shard.h5";
+    std::error_code error;
+    if (item.done && fs::exists(file, error)) {
+      return ShardFile(file).size();
+    }
+    const ShardSpec& shard = shard_of(item.stage, experiment_);
+    std::uint64_t limit = 0;
+    if (const auto* theme = std::get_if<IconThemeSource>(&shard.source)) {
+      limit = theme->limit;
+    } else if (const auto* idx = std::get_if<IdxSource>(&shard.source)) {
+      limit = idx->limit;
+    }
+    return limit > 0 ? limit : kAssumedIcons;
+  }
+
+  [[nodiscard]] std::uint64_t image_bytes() const {
+    const auto side = static_cast<std::uint64_t>(experiment_.data.resolution);
+    return side * side * 3 + kBytesPerCaption;
+  }
+
+  [[nodiscard]] std::uint64_t bytes_of(const StagePlan& item) const {
+    constexpr std::uint64_t kFloat = sizeof(float);
+    switch (item.stage.kind) {
+      case StageKind::import_shard:
+        return item.images * image_bytes();
+      case StageKind::base:
+        if (experiment_.base.model) {
+          return size_.all() * kFloat;
+        }
+        [[fallthrough]];
+      case StageKind::ingredient:
+      case StageKind::paragon: {
+        const TrainConfig train = train_config_of(item.stage, experiment_);
+        const std::uint64_t trained = size_.unet + (train.train_text_encoder ? size_.text_encoder : 0);
+        // The model with its averaged weights, and two checkpoints of weights, average and two moments.
+        return (size_.all() + trained + 2 * 4 * trained) * kFloat;
+      }
+      case StageKind::soup:
+        // Weights and averaged weights, and the integer sums of both.
+        return (size_.all() + size_.unet) * kFloat + 2 * size_.unet * sizeof(std::int64_t);
+      case StageKind::evaluate:
+        return static_cast<std::uint64_t>(experiment_.evaluation.prompts) * models() * image_bytes();
+      case StageKind::duplicates:
+      case StageKind::report:
+        return 0;
+    }
+    return 0;
+  }
+
+  [[nodiscard]] std::uint64_t models() const {
+    std::uint64_t count = 0;
+    for (const StagePlan& item : plan_.stages) {
+      const StageKind kind = item.stage.kind;
+      count += kind == StageKind::base || kind == StageKind::ingredient || kind == StageKind::soup ||
+                       kind == StageKind::paragon
+                   ? 1
+                   : 0;
+    }
+    return count;
+  }
+
+  void predict(StagePlan& item) const {
+    const double cores = cores_of(item.stage);
+    const double rate = measured_rate_ > 0.0 ? measured_rate_ : assumed_training_rate;
+    item.basis = measured_rate_ > 0.0 ? Basis::this_run : Basis::assumed;
+    if (item.stage.images > 0) {
+      item.seconds = static_cast<double>(item.stage.images) * work_per_image() / (rate * cores);
+    } else if (item.stage.kind == StageKind::evaluate) {
+      const EvaluationConfig& evaluation = experiment_.evaluation;
+      // Guidance is two passes a step; every model is evaluated with raw and averaged weights.
+      const double passes =
+          static_cast<double>(evaluation.prompts * evaluation.steps * 2 + evaluation.denoising_images);
+      item.seconds = 2.0 * static_cast<double>(models()) * passes * kForwardShare * work_per_image() / (rate * cores);
+    } else if (item.stage.kind == StageKind::import_shard) {
+      item.basis = Basis::assumed;
+      item.seconds = static_cast<double>(item.images) / assumed_import_rate;
+    } else {
+      item.basis = Basis::assumed;
+      item.seconds = 1.0;
+    }
+  }
+
+  // Groups train ingredients and import side by side: each kind takes as long as the group with most to do.
+  void add_up() {
+    const std::size_t groups = plan_.topology ? static_cast<std::size_t>(plan_.topology->groups) : 1;
+    std::vector<double> importing(groups);
+    std::vector<double> training(groups);
+    for (const StagePlan& item : plan_.stages) {
+      if (item.done) {
+        continue;
+      }
+      plan_.bytes_to_do += item.bytes;
+      if (item.stage.kind == StageKind::import_shard) {
+        importing[item.stage.shard % groups] += item.seconds;
+      } else if (item.stage.kind == StageKind::ingredient) {
+        training[item.stage.shard % groups] += item.seconds;
+      } else {
+        plan_.seconds_to_do += item.seconds;
+      }
+    }
+    plan_.seconds_to_do += std::ranges::max(importing) + std::ranges::max(training);
+  }
+
+  [[nodiscard]] std::uint64_t memory() const {
+    std::uint64_t batch = 0;
+    const auto per_group = static_cast<std::uint64_t>(plan_.topology ? plan_.topology->ranks_per_group : 1);
+    if (!experiment_.data.shards.empty()) {
+      batch = static_cast<std::uint64_t>(experiment_.ingredients.batch) / per_group;
+    }
+    if (!experiment_.base.model) {
+      batch = std::max(batch, static_cast<std::uint64_t>(experiment_.base.train.batch) / per_group);
+    }
+    const auto pixels = static_cast<std::uint64_t>(size_.sample_size * size_.sample_size);
+    const auto channels = static_cast<std::uint64_t>(size_.first_channels);
+    // Weights, gradients, two moments, average; and what autograd keeps.
+    return kProgramBytes + size_.all() * 5 * sizeof(float) +
+           batch * pixels * channels * kActivationsPerChannel * sizeof(float);
+  }
+
+  const Experiment& experiment_;
+  Plan& plan_;
+  ModelSize size_;
+  double measured_rate_ = 0.0;  // weights x latent pixels x images, per second and core
+};
+
+std::string state_of(const StagePlan& item) {
+  return item.done ? "done" : "to do";
+}
+
+std::string_view name_of(Basis basis) {
+  switch (basis) {
+    case Basis::measured:
+      return "measured";
+    case Basis::this_run:
+      return "this run's rate";
+    case Basis::assumed:
+      return "assumed rate";
+  }
+  return {};
+}
+
+}  // namespace
+
+Plan make_plan(const Experiment& experiment, int ranks) {
+  Plan plan;
+  plan.digest = digest_of(experiment);
+  plan.ranks = ranks;
+  plan.cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  plan.problems = preflight(experiment, ranks);
+  try {
+    plan.topology = Topology::make(ranks, 0, experiment.launch.ranks_per_group);
+  } catch (const ConfigError&) {
+    plan.topology.reset();  // among the problems already
+  }
+  try {
+    Planner(experiment, plan).fill();
+  } catch (const Error& error) {
+    plan.problems.push_back(error);  // a DONE file or shard of this run that cannot be read
+  }
+  std::error_code error;
+  fs::path existing = fs::absolute(experiment.run_folder);
+  while (!fs::exists(existing, error) && existing.has_relative_path()) {
+    existing = existing.parent_path();
+  }
+  const fs::space_info space = fs::space(existing, error);
+  if (!error && space.available < plan.bytes_to_do) {
+    plan.problems.push_back(DataError(
+        experiment.run_folder,
+        fmt::format("{} are needed on this disk, {} are free", human_bytes(static_cast<double>(plan.bytes_to_do)),
+                    human_bytes(static_cast<double>(space.available))),
+        "free some, or choose another run_folder"));
+  }
+  return plan;
+}
+
+std::string describe(const Plan& plan, const Experiment& experiment) {
+  const auto done = std::ranges::count_if(plan.stages, [](const StagePlan& item) { return item.done; });
+  std::string text = fmt::format("experiment {}, digest {}\nrun folder {}: {} of {} stages done\n\n", experiment.name,
+                                 plan.digest.brief(), experiment.run_folder.native(), done, plan.stages.size());
+  if (plan.topology) {
+    std::vector<std::string> names;
+    for (const ShardSpec& shard : experiment.data.shards) {
+      names.push_back(shard.name);
+    }
+    text += plan.topology->describe(names) + "\n";
+  }
+  std::size_t width = 5;
+  for (const StagePlan& item : plan.stages) {
+    width = std::max(width, item.stage.name.size());
+  }
+  text += fmt::format("{:<{}}  {:<5}  {:>10}  {:>12}  {:<15}  {:>8}\n", "stage", width, "state", "images", "time", "by",
+                      "disk");
+  for (const StagePlan& item : plan.stages) {
+    // How many icons a theme gives is known once it is imported.
+    const bool known = item.images > 0 && (item.stage.kind != StageKind::import_shard || item.done);
+    text += fmt::format("{:<{}}  {:<5}  {:>10}  {:>12}  {:<15}  {:>8}\n", item.stage.name, width, state_of(item),
+                        known ? std::to_string(item.images) : "", human_seconds(item.seconds), name_of(item.basis),
+                        item.bytes > 0 ? human_bytes(static_cast<double>(item.bytes)) : "");
+  }
+  text += fmt::format(
+      "\nto do: about {} on {} {} of {} cores, {} on disk, {} of memory per rank\n"
+      "assumed: {:g} weights x latent pixels x images per second and core in training, {:g} icons per second\n",
+      human_seconds(plan.seconds_to_do), plan.ranks, plan.ranks == 1 ? "rank" : "ranks", plan.cores,
+      human_bytes(static_cast<double>(plan.bytes_to_do)), human_bytes(static_cast<double>(plan.memory_bytes)),
+      assumed_training_rate, assumed_import_rate);
+  if (!plan.problems.empty()) {
+    text += fmt::format("\n{} {} to solve before this can run:\n", plan.problems.size(),
+                        plan.problems.size() == 1 ? "problem" : "problems");
+    for (const Error& problem : plan.problems) {
+      text += fmt::format("- {}\n", problem.what());
+    }
+  }
+  return text;
+}
+
+}  // namespace soup

@@ -1,0 +1,54 @@
+// What a run would do, without doing any of it: who trains what, what is done, and what the rest costs.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "experiments/experiment.hpp"
+#include "experiments/stage.hpp"
+#include "launch/topology.hpp"
+
+namespace soup {
+
+// How a stage's seconds are known.
+enum class Basis {
+  measured,  // it is done: its DONE record
+  this_run,  // from the rate of a finished training of this run
+  assumed,   // from the default rates below
+};
+
+struct StagePlan {
+  Stage stage;
+  bool done = false;
+  std::uint64_t images = 0;  // trained on; of an import that is done: images in the shard
+  double seconds = 0.0;      // wall time of this stage on its ranks
+  Basis basis = Basis::assumed;
+  std::uint64_t bytes = 0;  // on disk, at its largest (checkpoints included)
+};
+
+struct Plan {
+  Digest digest;
+  std::optional<Topology> topology;  // absent when the ranks do not form groups: then that is a problem
+  int ranks = 1;
+  int cores = 1;  // of this host
+  std::vector<StagePlan> stages;
+  double seconds_to_do = 0.0;      // wall time of all that is not done; groups work side by side
+  std::uint64_t bytes_to_do = 0;   // on disk
+  std::uint64_t memory_bytes = 0;  // resident, of one rank, at its peak
+  std::vector<Error> problems;
+};
+
+// Rates assumed where nothing has been measured, of two-core hosts without a GPU: one core's product of weights,
+// latent pixels and images a second, in training; and icons decoded a second.
+inline constexpr double assumed_training_rate = 5e10;
+inline constexpr double assumed_import_rate = 300.0;
+
+Plan make_plan(const Experiment& experiment, int ranks);
+// For people, as `soup plan` prints it.
+std::string describe(const Plan& plan, const Experiment& experiment);
+
+}  // namespace soup

@@ -1,0 +1,166 @@
+#include "experiments/preflight.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <system_error>
+
+#include "data/shard_file.hpp"
+#include "experiments/model_size.hpp"
+#include "experiments/yaml_tree.hpp"
+#include "launch/topology.hpp"
+
+namespace soup {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+class Problems {
+ public:
+  // Keeps what `check` throws.
+  template <typename Check>
+  void collect(const Check& check) {
+    try {
+      check();
+    } catch (const Error& error) {
+      found_.push_back(error);
+    }
+  }
+  [[nodiscard]] std::vector<Error> take() { return std::move(found_); }
+
+ private:
+  std::vector<Error> found_;
+};
+
+void require_file(const fs::path& file, const std::string& hint) {
+  std::error_code error;
+  if (!fs::is_regular_file(file, error)) {
+    throw DataError(file, "no such file", hint);
+  }
+}
+
+void check_source(const ShardSpec& shard, const DataConfig& data) {
+  const std::string whose = fmt::format("it is the source of the shard \"{}\"", shard.name);
+  if (const auto* theme = std::get_if<IconThemeSource>(&shard.source)) {
+    std::error_code error;
+    if (!fs::is_regular_file(theme->root / "index.theme", error)) {
+      throw DataError(theme->root,
+                      fmt::format("the icon theme {} of the Debian package {} is not here (shard \"{}\")", shard.theme,
+                                  theme->package, shard.name),
+                      fmt::format("run `bash launch/setup.sh`, or install the package {}", theme->package));
+    }
+  } else if (const auto* idx = std::get_if<IdxSource>(&shard.source)) {
+    require_file(idx->images, whose);
+    require_file(idx->labels, whose);
+  } else {
+    const fs::path& file = std::get<FileSource>(shard.source).path;
+    require_file(file, whose);
+    const ShardFile opened(file);
+    if (opened.height() != data.resolution || opened.width() != data.resolution || opened.channels() != 3) {
+      throw DataError(file,
+                      fmt::format("images of {} x {} x {}; data.resolution {} wants {} x {} x 3", opened.height(),
+                                  opened.width(), opened.channels(), data.resolution, data.resolution, data.resolution),
+                      "import it again at that resolution, or change data.resolution");
+    }
+  }
+}
+
+void check_base(const Experiment& experiment) {
+  if (!experiment.base.model) {
+    return;
+  }
+  const fs::path& folder = *experiment.base.model;
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    throw DataError(folder, "there is no base model folder here (base.model)",
+                    "give a diffusers model folder, or train one: soup run configs/base-icons.yaml");
+  }
+  const ModelSize size = model_size(folder);
+  const std::optional<LatentShape> latent = latent_shape(size.autoencoder);
+  if (!latent) {
+    throw DataError(folder, fmt::format("its autoencoder \"{}\" is not known", size.autoencoder));
+  }
+  if (size.sample_size * latent->factor != experiment.data.resolution) {
+    throw DataError(folder,
+                    fmt::format("the base makes images of {} px ({} x {} latents, {}), but data.resolution is {}",
+                                size.sample_size * latent->factor, size.sample_size, size.sample_size, size.autoencoder,
+                                experiment.data.resolution),
+                    "set data.resolution to the base's, or take a base of this resolution");
+  }
+}
+
+// The nearest ancestor that exists must be a folder one may write into.
+void check_writable(const fs::path& run_folder) {
+  fs::path existing = fs::absolute(run_folder);
+  std::error_code error;
+  while (!fs::exists(existing, error) && existing.has_relative_path()) {
+    existing = existing.parent_path();
+  }
+  if (!fs::is_directory(existing, error)) {
+    throw DataError(existing, fmt::format("is no folder, so the run folder {} cannot be made", run_folder.native()),
+                    "choose another run_folder");
+  }
+  if (::access(existing.c_str(), W_OK | X_OK) != 0) {
+    throw DataError(existing,
+                    fmt::format("cannot be written to ({}), and the run folder {} lies there",
+                                std::generic_category().message(errno), run_folder.native()),
+                    "choose another run_folder, as in --set run_folder=/path/with/space");
+  }
+}
+
+void check_owner(const Experiment& experiment) {
+  const fs::path file = experiment.run_folder / "experiment.yaml";
+  std::error_code error;
+  if (!fs::exists(file, error)) {
+    return;
+  }
+  const YamlNode root = read_yaml(file);
+  const YamlNode* name = root.find("name");
+  if (name == nullptr || name->text != experiment.name) {
+    throw ConfigError(file.native(), "name",
+                      fmt::format("this run folder belongs to the experiment \"{}\", not to \"{}\"",
+                                  name == nullptr ? "" : name->text, experiment.name),
+                      "give this experiment its own run_folder, or its old name");
+  }
+}
+
+}  // namespace
+
+std::vector<Error> preflight(const Experiment& experiment, int ranks) {
+  Problems problems;
+  problems.collect([&] { Topology::make(ranks, 0, experiment.launch.ranks_per_group); });
+  problems.collect([&] { check_owner(experiment); });
+  problems.collect([&] { check_writable(experiment.run_folder); });
+  for (const ShardSpec& shard : experiment.base.shards) {
+    problems.collect([&] { check_source(shard, experiment.data); });
+  }
+  for (const ShardSpec& shard : experiment.data.shards) {
+    problems.collect([&] { check_source(shard, experiment.data); });
+  }
+  problems.collect([&] { check_base(experiment); });
+  problems.collect([&] {
+    std::error_code error;
+    if (const fs::path& scorer = experiment.evaluation.scorer;
+        !scorer.empty() && !experiment.data.shards.empty() && !fs::is_directory(scorer, error)) {
+      throw DataError(scorer, "there is no scorer folder here (evaluation.scorer)",
+                      "leave evaluation.scorer out to do without alignment scores");
+    }
+  });
+  return problems.take();
+}
+
+void require_ready(const Experiment& experiment, int ranks) {
+  const std::vector<Error> problems = preflight(experiment, ranks);
+  if (problems.empty()) {
+    return;
+  }
+  const Error& first = problems.front();
+  std::string hint = first.hint();
+  for (std::size_t i = 1; i < problems.size(); ++i) {
+    hint += fmt::format("\n  and: {}", problems[i].message());
+  }
+  throw Error(first.exit_code(), first.message(), hint);
+}
+
+}  // namespace soup

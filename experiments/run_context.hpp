@@ -1,0 +1,60 @@
+// What every stage of a run needs: the experiment, its folder, the communicators and the log.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/digest.hpp"
+#include "core/log.hpp"
+#include "experiments/experiment.hpp"
+#include "experiments/stage.hpp"
+#include "launch/communicator.hpp"
+#include "launch/topology.hpp"
+#include "launch/watchdog.hpp"
+
+namespace soup {
+
+struct RunContext {
+  const Experiment& experiment;
+  std::vector<Stage> stages;
+  Topology topology;
+  int local_ranks = 1;                    // processes of this run on this host
+  std::shared_ptr<Watchdog> watchdog;     // ends collectives that hang
+  std::unique_ptr<Communicator> patient;  // all ranks, no deadline: where ranks wait for the others' work
+  std::unique_ptr<Communicator> world;    // all ranks
+  std::unique_ptr<Communicator> group;    // the ranks that train one shard together
+  std::unique_ptr<Communicator> alone;    // this rank
+  Log& log;
+
+  [[nodiscard]] std::filesystem::path folder_of(const Stage& stage) const {
+    return experiment.run_folder / stage.folder;
+  }
+  // Cores of this host for each rank, at least 1; launch.threads_per_rank when set.
+  [[nodiscard]] int threads() const;
+  // Stages of one kind, in order.
+  [[nodiscard]] std::vector<const Stage*> of_kind(StageKind kind) const;
+  // Throws InvariantError when there is none of that name.
+  [[nodiscard]] const Stage& stage(const std::string& name) const;
+};
+
+// What a stage made: the digest that enters the keys of later stages, and those of its parts (StageRecord::parts).
+struct StageResult {
+  Digest digest;
+  std::map<std::string, Digest> parts = {};
+};
+
+// Splits `world` into groups and builds the rest. Collective.
+RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicator> world, int local_ranks, Log& log);
+
+// Runs one stage by the ranks of `comm` unless its DONE file has the key it has now: `body` gets the key and returns
+// the digest of what it made (only the first rank's counts), then the first rank writes DONE. Collective over `comm`;
+// every rank returns or every rank throws.
+void run_stage(const RunContext& context, const Stage& stage, Communicator& comm,
+               const std::function<StageResult(const Digest& key)>& body);
+
+}  // namespace soup

@@ -1,0 +1,68 @@
+// What the scorer is trained on: the images of all shards that are not held out, and batches of them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "data/batches.hpp"
+#include "data/shard_file.hpp"
+#include "experiments/prompts.hpp"
+#include "experiments/scorer_config.hpp"
+#include "trainer/tokenizer.hpp"
+
+namespace soup {
+
+// Every image the scorer may learn from, and the classes they have.
+struct ScorerData {
+  std::vector<ImagePlace> places;
+  std::vector<std::string> captions;                // plain and styled, for the tokenizer
+  std::vector<std::string> styles;                  // sorted
+  nlohmann::json roots = nlohmann::json::object();  // per shard: Merkle root, digest of the images trained on
+};
+
+// Throws DataError: no shard, shards of different sizes, images that are not square RGB.
+ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardFile> shards);
+
+struct ScorerBatch {
+  at::Tensor images;            // float [B, 3, R, R] in [-1, 1]
+  at::Tensor ids;               // [B, L]
+  at::Tensor contexts, styles;  // [B], -1 where unknown
+  at::Tensor also_right;        // bool [B, B]: caption j fits image i too, i != j
+};
+
+// A batch is a function of the seed and the image counter. The arguments must outlive the object.
+class ScorerBatches {
+ public:
+  ScorerBatches(const ScorerConfig& config, std::span<const ShardFile> shards, const ScorerData& data,
+                const Tokenizer& tokenizer, SeedTree seeds)
+      : config_(config),
+        shards_(shards),
+        data_(data),
+        tokenizer_(tokenizer),
+        seeds_(seeds),
+        order_(seeds, "scorer", data.places.size()) {}
+
+  // Images first_counter ... first_counter + batch - 1.
+  ScorerBatch make(std::uint64_t first_counter);
+
+ private:
+  const std::string& caption(const ImagePlace& place) const { return shards_[place.shard].caption(place.image); }
+  const std::string& style(const ImagePlace& place) const { return shards_[place.shard].style(place.image); }
+
+  void copy_shifted(std::span<const std::uint8_t> pixels, std::uint64_t counter, const at::Tensor& out) const;
+
+  const ScorerConfig& config_;
+  std::span<const ShardFile> shards_;
+  const ScorerData& data_;
+  const Tokenizer& tokenizer_;
+  SeedTree seeds_;
+  SampleOrder order_;
+};
+
+}  // namespace soup

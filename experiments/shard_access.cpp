@@ -1,0 +1,60 @@
+// Where a run keeps its shards, and which of their images a trainer may see.
+#include "experiments/shard_access.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.hpp"
+#include "core/error.hpp"
+
+namespace soup {
+
+std::filesystem::path shard_path(const std::filesystem::path& run_folder, const Stage& import_stage) {
+  return run_folder / import_stage.folder / "shard.h5";
+}
+
+HeldOut held_out_of(const Experiment& experiment) {
+  return {.fraction = experiment.data.held_out, .seed = experiment.data.held_out_seed};
+}
+
+void write_exclusions(const std::filesystem::path& file, const std::string& shard,
+                      const std::set<std::uint64_t>& images) {
+  write_file_atomically(file, nlohmann::ordered_json({{"shard", shard}, {"excluded", images}}).dump(1) + "\n");
+}
+
+std::set<std::uint64_t> read_exclusions(const std::filesystem::path& file, const std::string& shard) {
+  try {
+    const nlohmann::json json = nlohmann::json::parse(read_file(file));
+    if (json.at("shard") != shard) {
+      throw DataError(file, fmt::format("lists images of shard {}, expected {}", json.at("shard").dump(), shard));
+    }
+    return json.at("excluded").get<std::set<std::uint64_t>>();
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(file, fmt::format("not a list of excluded images: {}", error.what()), "remove it and run again");
+  }
+}
+
+TrainingShard open_for_training(const RunContext& context, const Stage& import_stage) {
+  TrainingShard shard;
+  shard.name = shard_of(import_stage, context.experiment).name;
+  shard.file = std::make_shared<ShardFile>(shard_path(context.experiment.run_folder, import_stage));
+  std::set<std::uint64_t> dropped;
+  if (!import_stage.is_base_shard) {
+    dropped = read_exclusions(exclusion_file(context.experiment.run_folder, shard.name), shard.name);
+  }
+  shard.training = training_set(*shard.file, held_out_of(context.experiment), dropped);
+  return shard;
+}
+
+std::vector<const Stage*> import_stages(const RunContext& context, bool base_shards) {
+  std::vector<const Stage*> found;
+  for (const Stage* stage : context.of_kind(StageKind::import_shard)) {
+    if (stage->is_base_shard == base_shards) {
+      found.push_back(stage);
+    }
+  }
+  return found;
+}
+
+}  // namespace soup

@@ -1,0 +1,37 @@
+// Where a run keeps its shards, and which of their images a trainer may see.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "data/shard_file.hpp"
+#include "data/split.hpp"
+#include "experiments/run_context.hpp"
+
+namespace soup {
+
+// run/data/<shard>/shard.h5 of an import stage.
+std::filesystem::path shard_path(const std::filesystem::path& run_folder, const Stage& import_stage);
+// The split every trainer and evaluation of this experiment uses.
+HeldOut held_out_of(const Experiment& experiment);
+
+// The images of a data shard that the duplicates stage dropped: writes and reads its exclusion file. Throws DataError.
+void write_exclusions(const std::filesystem::path& file, const std::string& shard,
+                      const std::set<std::uint64_t>& images);
+std::set<std::uint64_t> read_exclusions(const std::filesystem::path& file, const std::string& shard);
+
+// One shard opened for training.
+struct TrainingShard {
+  std::string name;
+  std::shared_ptr<const ShardFile> file;
+  TrainingSet training;
+};
+// The shard of one import stage: held-out images and (data shards) duplicates taken out.
+TrainingShard open_for_training(const RunContext& context, const Stage& import_stage);
+// Import stages of the data shards, or of the base's.
+std::vector<const Stage*> import_stages(const RunContext& context, bool base_shards);
+
+}  // namespace soup

@@ -1,0 +1,46 @@
+// soup-torch: the verbs that train and sample; `soup` becomes this program for them.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "core/signals.hpp"
+#include "experiments/verbs/torch_verbs.hpp"
+#include "launch/mpi_runtime.hpp"
+
+namespace soup {
+
+namespace {
+
+int run(MpiRuntime& mpi, int argc, char** argv) {
+  CLI::App program("The verbs of soup that train and sample.");
+  program.name("soup");
+  program.require_subcommand(1);
+  const std::vector<Verb> verbs = {add_run(program, mpi), add_train(program, mpi), add_sample(program),
+                                   add_evaluate(program, mpi)};
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = program.exit(error);
+    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  install_stop_signals();
+  const auto chosen = std::ranges::find_if(verbs, [](const Verb& verb) { return verb.app->parsed(); });
+  SOUP_REQUIRE(chosen != verbs.end(), "a verb without an implementation was parsed");
+  return chosen->run();
+}
+
+}  // namespace
+
+}  // namespace soup
+
+int main(int argc, char** argv) {
+  try {
+    soup::MpiRuntime mpi(argc, argv);
+    return mpi.run([&] { return soup::run(mpi, argc, argv); });
+  } catch (const soup::Error& error) {
+    fmt::print(stderr, "soup: {}\n", error.what());
+    return static_cast<int>(error.exit_code());
+  }
+}

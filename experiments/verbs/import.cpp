@@ -1,0 +1,126 @@
+// soup import: one source of captioned images into one shard file.
+#include "data/import.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <thread>
+
+#include "data/shard_file.hpp"
+#include "experiments/experiment_keys.hpp"
+#include "experiments/verbs/verbs.hpp"
+
+namespace soup {
+
+namespace {
+
+struct Arguments {
+  std::string theme;
+  IconThemeSource icons;
+  IdxSource idx;
+  ImportOptions options;
+  std::string output;
+};
+
+void add_common(CLI::App& app, Arguments& arguments) {
+  ImportOptions& options = arguments.options;
+  options.workers = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  app.add_option("--output", arguments.output, "Shard file to write (HDF5); appears only when complete")->required();
+  app.add_option("--shard", options.shard, "Name of the shard; the output's file name when left out");
+  app.add_option("--resolution", options.resolution, "Side of the images in pixels")
+      ->check(CLI::Range(4, 1024))
+      ->capture_default_str();
+  app.add_option("--workers", options.workers, "Decoding processes")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--max-broken-fraction", options.max_broken_fraction, "Fail above this part of unreadable images")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+}
+
+int report(const ImportReport& report, const std::string& output) {
+  const ShardFile shard{std::filesystem::path(output)};
+  fmt::print("{}: {} images of {} x {}, root {}\n", output, shard.size(), shard.height(), shard.width(),
+             shard.root().hex());
+  fmt::print("of {} files: {} links, {} duplicates, {} blank, {} unreadable\n", report.files, report.symlinks,
+             report.duplicates, report.blank, report.broken.size());
+  for (const std::string& line : report.broken) {
+    fmt::print("unreadable: {}\n", line);
+  }
+  return 0;
+}
+
+void name_shard(Arguments& arguments) {
+  if (arguments.options.shard.empty()) {
+    arguments.options.shard = std::filesystem::path(arguments.output).stem().string();
+  }
+}
+
+Verb add_icon_theme(CLI::App& parent) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* app = parent.add_subcommand("icon-theme", "A freedesktop icon theme (PNG, SVG)");
+  app->description(
+      "Imports a freedesktop icon theme: symbolic links are resolved, exact duplicates and near-blank images dropped,\n"
+      "transparency put on white. An icon's caption is its context and the words of its name.");
+  IconThemeSource& icons = arguments->icons;
+  app->add_option("--package", icons.package, "Debian package the theme comes from")->required();
+  app->add_option("--theme", arguments->theme, "Folder name of the theme, as oxygen")->required();
+  app->add_option("--root", icons.root,
+                  "Folder that holds index.theme; when left out .deps/icons/<package>/usr/share/icons/<theme> or "
+                  "/usr/share/icons/<theme>");
+  app->add_option("--style", icons.style, "Style word of the captions; the theme's name when left out");
+  app->add_option("--context", icons.contexts, "Only these contexts: --context apps devices");
+  app->add_option("--limit", icons.limit, "At most so many images, chosen by digest; 0: all")->capture_default_str();
+  app->add_option("--per-key-limit", icons.per_key_limit, "At most so many images of one name; 0: all")
+      ->capture_default_str();
+  add_common(*app, *arguments);
+  app->footer(help_footer("  soup import icon-theme --package oxygen-icon-theme --theme oxygen --output oxygen.h5"));
+  return {app, [arguments] {
+            name_shard(*arguments);
+            IconThemeSource& source = arguments->icons;
+            if (source.root.empty()) {
+              source.root = default_theme_root(source.package, arguments->theme);
+            }
+            Log log;
+            return report(import_icon_theme(source, arguments->options, arguments->output, log), arguments->output);
+          }};
+}
+
+Verb add_idx(CLI::App& parent) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* app = parent.add_subcommand("idx", "IDX files, as Fashion-MNIST's");
+  app->description(
+      "Imports a pair of IDX files (gzip or plain): images, and one label each. A caption is its class's.");
+  IdxSource& idx = arguments->idx;
+  app->add_option("--images", idx.images, "IDX file of the images")->required();
+  app->add_option("--labels", idx.labels, "IDX file of the labels")->required();
+  app->add_option("--class-name", idx.class_names, "One caption per class, in the order of the labels")->required();
+  app->add_option("--class", idx.classes, "Only these labels: --class 0 3")->check(CLI::Range(0, 255));
+  app->add_option("--package", idx.package, "Debian package the files come from");
+  app->add_option("--style", idx.style, "Style word of the captions");
+  app->add_option("--licence", idx.licence, "Licence, kept in the shard file");
+  app->add_option("--limit", idx.limit, "At most so many images; 0: all")->capture_default_str();
+  add_common(*app, *arguments);
+  app->footer(
+      help_footer("  soup import idx --images train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz \\\n"
+                  "    --class-name shirt trouser pullover dress coat sandal blouse sneaker bag boot \\\n"
+                  "    --resolution 28 --output clothes.h5"));
+  return {app, [arguments] {
+            name_shard(*arguments);
+            Log log;
+            return report(import_idx(arguments->idx, arguments->options, arguments->output, log), arguments->output);
+          }};
+}
+
+}  // namespace
+
+std::vector<Verb> add_import(CLI::App& program) {
+  CLI::App* app = program.add_subcommand("import", "Make a shard file from a source of captioned images");
+  app->description(
+      "Makes one shard file (HDF5: images, captions, digests, origin) from one source. An experiment names it as\n"
+      "`file: path` in data.shards; sources named there directly are imported by `soup run` itself.");
+  app->require_subcommand(1);
+  app->footer(help_footer("  soup import icon-theme --help\n  soup import idx --help"));
+  return {add_icon_theme(*app), add_idx(*app)};
+}
+
+}  // namespace soup

@@ -1,0 +1,116 @@
+// soup run, soup train, soup evaluate: an experiment, or one part of it, with all that the part needs.
+#include "experiments/run.hpp"
+
+#include <mpi.h>
+#include <torch/version.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <memory>
+
+#include "core/error.hpp"
+#include "experiments/verbs/torch_verbs.hpp"
+
+namespace soup {
+
+namespace {
+
+struct Arguments {
+  std::string file;
+  std::vector<std::string> overrides;
+  std::string shard;
+  bool base = false;
+  bool paragon = false;
+};
+
+void add_experiment_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("experiment", arguments.file, "The experiment's YAML file")->required();
+  app.add_option("--set", arguments.overrides, "Replace a value: --set ingredients.images=9600 (any number of times)")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
+std::map<std::string, std::string> library_versions() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> mpi{};
+  int length = 0;
+  if (MPI_Get_library_version(mpi.data(), &length) != MPI_SUCCESS) {
+    throw CommError("MPI_Get_library_version", "failed");
+  }
+  return {{"LibTorch", TORCH_VERSION}, {"MPI", std::string(mpi.data(), static_cast<std::size_t>(length))}};
+}
+
+int run_goal(const Arguments& arguments, RunGoal goal, MpiRuntime& mpi) {
+  const Experiment experiment = load_experiment(arguments.file, arguments.overrides);
+  std::unique_ptr<Communicator> world = mpi.world();
+  Log log(world->rank());
+  RunRequest request{
+      .goal = goal, .shard = std::nullopt, .local_ranks = mpi.local_size(), .libraries = library_versions()};
+  if (!arguments.shard.empty()) {
+    request.shard = arguments.shard;
+  }
+  run_experiment(experiment, request, std::move(world), log);
+  return 0;
+}
+
+}  // namespace
+
+Verb add_run(CLI::App& program, MpiRuntime& mpi) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* app =
+      program.add_subcommand("run", "Run an experiment: all its stages in order, skipping those that are done");
+  app->description(
+      "Runs an experiment: imports the shards, trains base, ingredients and paragons, makes the soups, evaluates and\n"
+      "writes the report. A stage that is done is skipped, an interrupted training goes on from its checkpoint: give "
+      "the\n"
+      "same command again after a stop, a crash or a change of the YAML. Alone, or under mpirun / srun with any number "
+      "of\n"
+      "ranks: groups of launch.ranks_per_group ranks train one shard each, in waves where there are more shards.");
+  add_experiment_options(*app, *arguments);
+  app->footer(
+      help_footer("  soup run configs/quickstart.yaml\n  mpirun -n 4 soup run configs/quickstart.yaml --set "
+                  "launch.ranks_per_group=2"));
+  return {app, [arguments, &mpi] { return run_goal(*arguments, RunGoal::all, mpi); }};
+}
+
+Verb add_train(CLI::App& program, MpiRuntime& mpi) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* app = program.add_subcommand(
+      "train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon");
+  app->description(
+      "Trains one model of an experiment, with the stages before it where they are not done: what one element of a "
+      "job\n"
+      "array runs. The result is the one that `soup run` would have made, in the same run folder.");
+  add_experiment_options(*app, *arguments);
+  auto* shard = app->add_option("--shard", arguments->shard, "Train the ingredient of this shard")->type_name("NAME");
+  auto* base = app->add_flag("--base", arguments->base, "Train the base");
+  auto* paragon = app->add_flag("--paragon", arguments->paragon, "Train the paragons");
+  shard->excludes(base)->excludes(paragon);
+  base->excludes(paragon);
+  app->footer(
+      help_footer("  soup train configs/quickstart.yaml --shard oxygen\n  soup train configs/base-icons.yaml --base"));
+  return {app, [arguments, &mpi] {
+            if (!arguments->base && !arguments->paragon && arguments->shard.empty()) {
+              throw ConfigError("soup train: nothing to train", "give --shard NAME, --base or --paragon");
+            }
+            const RunGoal goal = arguments->base      ? RunGoal::base
+                                 : arguments->paragon ? RunGoal::paragons
+                                                      : RunGoal::ingredients;
+            return run_goal(*arguments, goal, mpi);
+          }};
+}
+
+Verb add_evaluate(CLI::App& program, MpiRuntime& mpi) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* app = program.add_subcommand("evaluate", "Score the models of a run on held-out captions and images");
+  app->description(
+      "Scores every model of a finished run (base, ingredients, soups, paragons; raw and EMA weights) on the same "
+      "held-out\n"
+      "prompts, the same noise and the same real images, and writes evaluation/*.jsonl. Models scored before are "
+      "skipped.");
+  add_experiment_options(*app, *arguments);
+  app->footer(help_footer(
+      "  soup evaluate configs/quickstart.yaml\n  soup evaluate configs/quickstart.yaml --set evaluation.prompts=256"));
+  return {app, [arguments, &mpi] { return run_goal(*arguments, RunGoal::evaluation, mpi); }};
+}
+
+}  // namespace soup

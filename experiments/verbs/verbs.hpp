@@ -1,0 +1,27 @@
+// The verbs of the light executable: each adds its subcommand and what to do when it is chosen.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace soup {
+
+struct Verb {
+  CLI::App* app = nullptr;
+  std::function<int()> run;  // returns the exit code; throws soup's errors
+};
+
+Verb add_plan(CLI::App& program);
+std::vector<Verb> add_import(CLI::App& program);
+Verb add_merge(CLI::App& program);
+Verb add_add(CLI::App& program);
+Verb add_remove(CLI::App& program);
+Verb add_report(CLI::App& program);
+Verb add_verify(CLI::App& program);
+
+// The end of every --help: "Example" lines, then the exit codes.
+std::string help_footer(const std::string& examples);
+
+}  // namespace soup

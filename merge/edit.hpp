@@ -1,0 +1,27 @@
+// `soup add` and `soup remove`: one ingredient in or out of a finished soup, bit-identical to making it anew.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "merge/ledger.hpp"
+#include "merge/merge_files.hpp"
+
+namespace soup {
+
+// Both read the soup's ledger and accumulator, and one ingredient; without the accumulator (or, for remove, without the
+// removed ingredient's folder) they make the soup anew from the ingredients' folders that the ledger names. The result
+// goes to `output` (a new folder), or replaces the soup atomically when `output` is empty. The ledger gets a history
+// entry. Returns the new ledger.
+
+// Throws DataError: another base, other tensors or frozen parts, NaN, overflow at the new total weight, an accumulator
+// that does not give the soup's weights; ConfigError: a name or weights that the soup already has.
+Ledger add_ingredient(const std::filesystem::path& soup_folder, const MergeInput& ingredient,
+                      const std::filesystem::path& output = {});
+
+// Throws ConfigError for an unknown name and for the last ingredient; DataError when the ingredient's weights are not
+// those that the ledger says were added.
+Ledger remove_ingredient(const std::filesystem::path& soup_folder, const std::string& name,
+                         const std::filesystem::path& output = {});
+
+}  // namespace soup

@@ -1,0 +1,206 @@
+// ledger.json: what a soup is made of, exactly, and what was done to it (schema 1, see merge/README.md).
+#include "merge/ledger.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "core/error.hpp"
+#include "merge/fixed_point.hpp"
+#include "merge/strict_json.hpp"
+#include "merge/weights_digest.hpp"
+
+namespace soup {
+
+namespace {
+
+using nlohmann::json;
+
+json digest_or_null(const std::optional<Digest>& digest) {
+  return digest ? json(digest->hex()) : json(nullptr);
+}
+
+json ingredient_to_json(const LedgerIngredient& ingredient) {
+  json parts = json::object();
+  for (const auto& [name, part] : ingredient.parts) {
+    parts[name] = {{"digest", part.digest.hex()}, {"largest", part.largest}};
+  }
+  return {{"name", ingredient.name},
+          {"weight", ingredient.weight},
+          {"base_digest", digest_or_null(ingredient.base_digest)},
+          {"data_root_digest", digest_or_null(ingredient.data_root_digest)},
+          {"config_digest", digest_or_null(ingredient.config_digest)},
+          {"images", ingredient.images},
+          {"path", ingredient.path},
+          {"parts", parts}};
+}
+
+LedgerIngredient ingredient_from_json(StrictObject object) {
+  LedgerIngredient ingredient;
+  ingredient.name = object.text("name");
+  ingredient.weight = object.integer("weight", 1);
+  ingredient.base_digest = object.optional_digest("base_digest");
+  ingredient.data_root_digest = object.optional_digest("data_root_digest");
+  ingredient.config_digest = object.optional_digest("config_digest");
+  ingredient.images = object.integer("images", 0);
+  ingredient.path = object.text("path");
+  StrictObject parts = object.object("parts");
+  for (const std::string& name : parts.keys()) {
+    StrictObject part = parts.object(name);
+    ingredient.parts[name] = {part.digest("digest"), part.number("largest")};
+    part.done();
+  }
+  object.done();
+  return ingredient;
+}
+
+LedgerEvent event_from_json(StrictObject object) {
+  LedgerEvent event{object.text("action"), object.text("ingredient"), object.integer("total_weight", 1),
+                    object.text("time")};
+  if (event.action != "made" && event.action != "added" && event.action != "removed") {
+    object.refuse("action", fmt::format("is \"{}\", but must be made, added or removed", event.action));
+  }
+  object.done();
+  return event;
+}
+
+// What the list of ingredients must satisfy as a whole.
+void require_consistent(const Ledger& ledger, const std::string& soup_digest, const std::string& method,
+                        const std::filesystem::path& path) {
+  if (ledger.ingredients.empty() || ledger.parts.empty()) {
+    throw DataError(path, "a ledger without ingredients or without parts describes no soup");
+  }
+  std::int64_t total = 0;
+  const LedgerIngredient* before = nullptr;
+  for (const LedgerIngredient& ingredient : ledger.ingredients) {
+    if (__builtin_add_overflow(total, ingredient.weight, &total)) {
+      throw DataError(path, "the ingredients' weights add up to more than 2^63");
+    }
+    if (before != nullptr && before->name >= ingredient.name) {
+      throw DataError(path, fmt::format("ingredients must be sorted by name and unique, but {} stands before {}",
+                                        before->name, ingredient.name));
+    }
+    before = &ingredient;
+    if (!std::ranges::equal(
+            ingredient.parts, ledger.parts, {}, [](const auto& part) { return part.first; },
+            [](const auto& part) { return part.first; })) {
+      throw DataError(path, fmt::format("ingredient {} has other parts than the soup", ingredient.name));
+    }
+  }
+  if (total != ledger.total_weight) {
+    throw DataError(
+        path, fmt::format("total_weight is {}, but the ingredients' weights add up to {}", ledger.total_weight, total));
+  }
+  if (ledger.soup_digest().hex() != soup_digest) {
+    throw DataError(path,
+                    fmt::format("soup_digest is {}, but the parts give {}", soup_digest, ledger.soup_digest().hex()));
+  }
+  if (ledger.method() != method) {
+    throw DataError(path, fmt::format("method is \"{}\", but the weights are {}", method, ledger.method()));
+  }
+}
+
+}  // namespace
+
+Digest Ledger::soup_digest() const {
+  return model_digest(parts);
+}
+
+std::string Ledger::method() const {
+  const auto differs = [this](const LedgerIngredient& other) { return other.weight != ingredients.front().weight; };
+  return std::ranges::any_of(ingredients, differs) ? "weighted" : "uniform";
+}
+
+const LedgerIngredient* Ledger::find(const std::string& name) const {
+  const auto found = std::ranges::find(ingredients, name, &LedgerIngredient::name);
+  return found == ingredients.end() ? nullptr : &*found;
+}
+
+std::string program_version() {
+  return "soup " SOUP_VERSION;
+}
+
+std::string utc_now() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+json to_json(const Ledger& ledger) {
+  json parts = json::object();
+  for (const auto& [name, digest] : ledger.parts) {
+    parts[name] = digest.hex();
+  }
+  json ingredients = json::array();
+  for (const LedgerIngredient& ingredient : ledger.ingredients) {
+    ingredients.push_back(ingredient_to_json(ingredient));
+  }
+  json history = json::array();
+  for (const LedgerEvent& event : ledger.history) {
+    history.push_back({{"action", event.action},
+                       {"ingredient", event.ingredient},
+                       {"total_weight", event.total_weight},
+                       {"time", event.time}});
+  }
+  return {{"schema", 1},
+          {"program", ledger.program},
+          {"soup_digest", ledger.soup_digest().hex()},
+          {"method", ledger.method()},
+          {"scale_bits", ledger.scale_bits},
+          {"total_weight", ledger.total_weight},
+          {"dtype", ledger.dtype},
+          {"base_digest", digest_or_null(ledger.base_digest)},
+          {"parts", parts},
+          {"ingredients", ingredients},
+          {"history", history}};
+}
+
+Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
+  StrictObject object(value, path);
+  static_cast<void>(object.integer("schema", 1, 1));
+  Ledger ledger;
+  ledger.program = object.text("program");
+  const std::string soup_digest = object.digest("soup_digest").hex();
+  const std::string method = object.text("method");
+  ledger.scale_bits = static_cast<int>(object.integer("scale_bits", 1, 52));
+  ledger.total_weight = object.integer("total_weight", 1, std::int64_t{1} << 53);
+  ledger.dtype = object.text("dtype");
+  if (ledger.dtype != "F32" && ledger.dtype != "input") {
+    object.refuse("dtype", fmt::format("is \"{}\", but must be F32 or input", ledger.dtype));
+  }
+  ledger.base_digest = object.optional_digest("base_digest");
+  StrictObject parts = object.object("parts");
+  for (const std::string& name : parts.keys()) {
+    ledger.parts.emplace(name, parts.digest(name));
+  }
+  for (StrictObject& ingredient : object.objects("ingredients")) {
+    ledger.ingredients.push_back(ingredient_from_json(std::move(ingredient)));
+  }
+  for (StrictObject& event : object.objects("history")) {
+    ledger.history.push_back(event_from_json(std::move(event)));
+  }
+  object.done();
+  require_consistent(ledger, soup_digest, method, path);
+  return ledger;
+}
+
+Ledger read_ledger(const std::filesystem::path& soup_folder) {
+  const std::filesystem::path path = soup_folder / ledger_name;
+  return ledger_from_json(read_json(path), path);
+}
+
+void write_ledger(const std::filesystem::path& soup_folder, const Ledger& ledger) {
+  write_json(soup_folder / ledger_name, to_json(ledger));
+}
+
+Digest content_digest(const Ledger& ledger) {
+  json value = to_json(ledger);
+  value.erase("history");
+  value.erase("program");
+  for (json& ingredient : value["ingredients"]) {
+    ingredient.erase("path");
+  }
+  return sha256(value.dump());
+}
+
+}  // namespace soup

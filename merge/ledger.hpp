@@ -1,0 +1,75 @@
+// ledger.json: what a soup is made of, exactly, and what was done to it (schema 1, see merge/README.md).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/digest.hpp"
+
+namespace soup {
+
+// What one ingredient brought to one averaged part.
+struct LedgerPart {
+  Digest digest;         // weights_digest
+  double largest = 0.0;  // largest |w|: decides whether a larger total weight could overflow
+};
+
+struct LedgerIngredient {
+  std::string name;
+  std::int64_t weight = 1;
+  // Absent for models that soup did not train.
+  std::optional<Digest> base_digest;
+  std::optional<Digest> data_root_digest;
+  std::optional<Digest> config_digest;
+  std::int64_t images = 0;  // images seen
+  std::string path;         // relative to the soup's folder
+  std::map<std::string, LedgerPart> parts;
+};
+
+struct LedgerEvent {
+  std::string action;      // "made", "added", "removed"
+  std::string ingredient;  // "" for "made"
+  std::int64_t total_weight = 0;
+  std::string time;  // ISO 8601, UTC
+};
+
+struct Ledger {
+  std::string program;  // name and version of what wrote it
+  int scale_bits = 0;
+  std::int64_t total_weight = 0;
+  std::string dtype;  // "F32", or "input": each tensor has its ingredients' type
+  std::optional<Digest> base_digest;
+  std::map<std::string, Digest> parts;        // weights_digest of each averaged part of the soup
+  std::vector<LedgerIngredient> ingredients;  // sorted by name
+  std::vector<LedgerEvent> history;
+
+  // model_digest of the averaged parts.
+  [[nodiscard]] Digest soup_digest() const;
+  // "uniform" when all weights are equal, else "weighted".
+  [[nodiscard]] std::string method() const;
+  // nullptr when absent.
+  [[nodiscard]] const LedgerIngredient* find(const std::string& name) const;
+};
+
+inline constexpr const char* ledger_name = "ledger.json";
+
+// Name and version of this program, for ledgers.
+std::string program_version();
+// This moment in ISO 8601, UTC.
+std::string utc_now();
+
+nlohmann::json to_json(const Ledger& ledger);
+// Throws DataError (naming `path`) for anything that is not a ledger of schema 1 whose sums and digests agree.
+Ledger ledger_from_json(const nlohmann::json& value, const std::filesystem::path& path);
+Ledger read_ledger(const std::filesystem::path& soup_folder);
+void write_ledger(const std::filesystem::path& soup_folder, const Ledger& ledger);
+
+// Digest of everything but history, paths and program version: equal for equal soups, however and whenever made.
+Digest content_digest(const Ledger& ledger);
+
+}  // namespace soup

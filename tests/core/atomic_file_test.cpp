@@ -1,0 +1,200 @@
+// Files appear whole under their final name or not at all: exceptions, full disks, folders that refuse.
+#include "core/atomic_file.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <stdexcept>
+
+#include "core/error.hpp"
+#include "tests/core/temp_folder.hpp"
+
+namespace soup {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "no DataError";
+}
+
+// As on a full disk, writes past `bytes` fail; root is limited too, unlike by permissions.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &old_limit_);
+    const rlimit limit{bytes, old_limit_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &old_limit_);
+    std::signal(SIGXFSZ, old_handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit old_limit_{};
+  void (*old_handler_)(int);
+};
+
+TEST(AtomicFile, AppearsOnlyAtCommit) {
+  const TempFolder folder;
+  AtomicFile file(folder / "a.txt");
+  file.write("one ");
+  file.write(std::as_bytes(std::span(std::string_view("two"))));
+  EXPECT_FALSE(fs::exists(folder / "a.txt"));
+  EXPECT_EQ(folder.entries(), 1);  // the partial file
+  file.commit();
+  EXPECT_EQ(read_file(folder / "a.txt"), "one two");
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(AtomicFile, ExceptionLeavesTheOldFileAndNoPartial) {
+  const TempFolder folder;
+  write_file_atomically(folder / "a.txt", "old");
+  try {
+    AtomicFile file(folder / "a.txt");
+    file.write("new, but never");
+    throw std::runtime_error("in between");
+  } catch (const std::runtime_error&) {
+    EXPECT_EQ(folder.entries(), 1);
+  }
+  EXPECT_EQ(read_file(folder / "a.txt"), "old");
+}
+
+TEST(AtomicFile, FullDiskIsADataErrorAndKeepsTheOldFile) {
+  const TempFolder folder;
+  write_file_atomically(folder / "a.txt", "old");
+  const FileSizeLimit limit(4096);
+  const std::string text = message_of([&] { write_file_atomically(folder / "a.txt", std::string(5000, 'x')); });
+  EXPECT_THAT(text, HasSubstr((folder / "a.txt").string() + ": cannot write"));
+  EXPECT_THAT(text, HasSubstr("hint:"));
+  EXPECT_EQ(read_file(folder / "a.txt"), "old");
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(AtomicFile, PlacesThatRefuseAreNamed) {
+  const TempFolder folder;
+  write_file_atomically(folder / "file", "x");
+  EXPECT_THAT(message_of([&] { AtomicFile(folder / "file/below"); }),
+              HasSubstr((folder / "file/below").string() + ":"));
+  EXPECT_THAT(message_of([&] { AtomicFile(folder / "missing/a"); }), HasSubstr("No such file"));
+  fs::create_directory(folder / "taken");
+  EXPECT_THAT(message_of([&] { write_file_atomically(folder / "taken", "x"); }), HasSubstr("Is a directory"));
+  EXPECT_EQ(folder.entries(), 2);
+}
+
+TEST(AtomicFile, StalePartialOfAKilledProcessIsOverwritten) {
+  const TempFolder folder;
+  std::ofstream(folder / ("a.txt.partial-" + std::to_string(::getpid()))) << "something longer than the new content";
+  write_file_atomically(folder / "a.txt", "new");
+  EXPECT_EQ(read_file(folder / "a.txt"), "new");
+}
+
+TEST(AtomicFile, UseAfterCommitIsAnError) {
+  const TempFolder folder;
+  AtomicFile file(folder / "a.txt");
+  file.commit();
+  EXPECT_THROW(file.write("x"), InvariantError);
+  EXPECT_THROW(file.commit(), InvariantError);
+}
+
+TEST(AtomicPath, KeepsTheExtensionAndRenames) {
+  const TempFolder folder;
+  AtomicPath path(folder / "grid.png");
+  EXPECT_EQ(path.partial().extension(), ".png");
+  EXPECT_EQ(path.partial().parent_path(), folder.path());
+  std::ofstream(path.partial()) << "pixels";
+  path.commit();
+  EXPECT_EQ(read_file(folder / "grid.png"), "pixels");
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(AtomicPath, UncommittedIsRemovedAndNeverWrittenIsAnError) {
+  const TempFolder folder;
+  {
+    const AtomicPath path(folder / "a.h5");
+    std::ofstream(path.partial()) << "half";
+  }
+  EXPECT_EQ(folder.entries(), 0);
+  AtomicPath nothing(folder / "b.h5");
+  EXPECT_THROW(nothing.commit(), DataError);
+}
+
+TEST(AtomicFolder, AppearsWholeWithMissingParents) {
+  const TempFolder folder;
+  AtomicFolder model(folder / "runs/x/model");
+  fs::create_directory(model.partial() / "unet");
+  std::ofstream(model.partial() / "unet/config.json") << "{}";
+  EXPECT_FALSE(fs::exists(folder / "runs/x/model"));
+  model.commit();
+  EXPECT_EQ(read_file(folder / "runs/x/model/unet/config.json"), "{}");
+}
+
+TEST(AtomicFolder, ReplacesAnOlderFolderWithAllThatIsInIt) {
+  const TempFolder folder;
+  fs::create_directories(folder / "model/old");
+  std::ofstream(folder / "model/old/file") << "old";
+  AtomicFolder model((folder / "model").string() + "/");
+  std::ofstream(model.partial() / "new") << "new";
+  EXPECT_TRUE(fs::exists(folder / "model/old/file"));
+  model.commit();
+  EXPECT_EQ(read_file(folder / "model/new"), "new");
+  EXPECT_FALSE(fs::exists(folder / "model/old"));
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(AtomicFolder, ExceptionLeavesTheOldFolderAndNoPartial) {
+  const TempFolder folder;
+  fs::create_directory(folder / "model");
+  std::ofstream(folder / "model/old") << "old";
+  try {
+    const AtomicFolder model(folder / "model");
+    std::ofstream(model.partial() / "half") << "half";
+    throw std::runtime_error("in between");
+  } catch (const std::runtime_error&) {
+    EXPECT_EQ(folder.entries(), 1);
+  }
+  EXPECT_EQ(read_file(folder / "model/old"), "old");
+}
+
+TEST(AtomicFolder, BelowAFileIsADataError) {
+  const TempFolder folder;
+  write_file_atomically(folder / "file", "x");
+  EXPECT_THAT(message_of([&] { AtomicFolder(folder / "file/model"); }),
+              HasSubstr((folder / "file/model").string() + ":"));
+}
+
+TEST(ReadFile, RefusesWhatIsTooLargeMissingOrAFolder) {
+  const TempFolder folder;
+  write_file_atomically(folder / "ten", "0123456789");
+  EXPECT_EQ(read_file(folder / "ten", 10), "0123456789");
+  EXPECT_THAT(message_of([&] { read_file(folder / "ten", 9); }), HasSubstr("10 bytes or more; at most 9"));
+  EXPECT_THAT(message_of([&] { read_file(folder / "none"); }), HasSubstr("No such file"));
+  EXPECT_THAT(message_of([&] { read_file(folder.path()); }), HasSubstr("directory"));
+  EXPECT_THAT(message_of([] { read_file("/dev/zero", 1 << 20); }), HasSubstr("at most 1048576"));
+}
+
+TEST(ReadFile, EmptyLargeAndUnsizedFiles) {
+  const TempFolder folder;
+  write_file_atomically(folder / "empty", "");
+  EXPECT_EQ(read_file(folder / "empty"), "");
+  const std::string large(300'000, 'z');
+  write_file_atomically(folder / "large", large);
+  EXPECT_EQ(read_file(folder / "large"), large);
+  EXPECT_THAT(read_file("/proc/self/status"), HasSubstr("VmRSS"));  // its size reads as 0
+}
+
+}  // namespace
+}  // namespace soup

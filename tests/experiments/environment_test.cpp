@@ -1,0 +1,39 @@
+// environment.json says what a run ran with, and nothing about whose machine it was.
+#include "experiments/environment.hpp"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace soup {
+namespace {
+
+TEST(Environment, NamesProgramLibrariesAndHardware) {
+  test::TemporaryFolder folder;
+  write_environment(folder.path() / "environment.json", 3, {{"libtorch", "2.11.0"}});
+  const auto json = nlohmann::json::parse(read_file(folder.path() / "environment.json"));
+  EXPECT_EQ(json.at("schema"), 1);
+  EXPECT_EQ(json.at("soup"), soup_version());
+  EXPECT_EQ(json.at("ranks"), 3);
+  EXPECT_GE(json.at("cores").get<int>(), 1);
+  EXPECT_EQ(json.at("libraries").at("libtorch"), "2.11.0");
+  for (const char* library : {"hdf5", "libvips", "openssl", "nlohmann-json"}) {
+    EXPECT_THAT(json.at("libraries").at(library).get<std::string>(), testing::HasSubstr(".")) << library;
+  }
+}
+
+TEST(Environment, HoldsNoHostNameAndNoPath) {
+  const std::string text = environment(1, {}).dump();
+  std::array<char, 256> host{};
+  ASSERT_EQ(gethostname(host.data(), host.size() - 1), 0);
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr('"' + std::string(host.data()) + '"')));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("\"/"))) << "an absolute path";
+}
+
+}  // namespace
+}  // namespace soup

@@ -1,0 +1,187 @@
+// Evaluation of tiny models from end to end: the same prompts and noise for all, exact where the answer is known.
+#include "experiments/evaluation.hpp"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/atomic_file.hpp"
+#include "core/error.hpp"
+#include "experiments/comparison.hpp"
+#include "experiments/frechet.hpp"
+#include "experiments/scorer_training.hpp"
+#include "tests/experiments/shards.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace soup {
+namespace {
+
+class EvaluationTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    shards.push_back(test::make_shard(folder.path(), "red", "red", 60, 8, 250, 30, 0));
+    shards.push_back(test::make_shard(folder.path(), "green", "green", 60, 8, 30, 250, 0));
+    config.prompts = 6;
+    config.steps = 2;
+    config.grid_prompts = 4;
+    config.denoising_images = 8;
+    config.bootstrap = 50;
+  }
+
+  void train_tiny_scorer() {
+    ScorerConfig scorer;
+    scorer.channels = {8, 16};
+    scorer.vocab_size = 600;
+    scorer.text_width = 16;
+    scorer.text_layers = 1;
+    scorer.text_heads = 2;
+    scorer.embedding = 8;
+    scorer.images = 640;
+    scorer.batch = 32;
+    scorer.held_out = held_out;
+    Log log(1);
+    train_scorer(scorer, shards, SeedTree(1), log, folder.path() / "scorer");
+    config.scorer = folder.path() / "scorer";
+  }
+
+  // A fresh model of a few thousand weights.
+  std::filesystem::path model(const std::string& name, std::uint64_t seed) {
+    ModelConfig tiny;
+    tiny.autoencoder = "identity";
+    tiny.unet.sample_size = 8;
+    tiny.unet.in_channels = 3;
+    tiny.unet.out_channels = 3;
+    tiny.unet.down_block_types = {"DownBlock2D", "CrossAttnDownBlock2D"};
+    tiny.unet.up_block_types = {"CrossAttnUpBlock2D", "UpBlock2D"};
+    tiny.unet.block_out_channels = {8, 16};
+    tiny.unet.attention_head_dim = 2;
+    tiny.unet.cross_attention_dim = 16;
+    tiny.unet.norm_num_groups = 4;
+    tiny.text_encoder.hidden_size = 16;
+    tiny.text_encoder.intermediate_size = 32;
+    tiny.text_encoder.num_hidden_layers = 1;
+    tiny.text_encoder.num_attention_heads = 2;
+    const std::vector<std::string> captions = {"apps thing, red style", "places thing, green style"};
+    auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::learn(captions, 540, 16));
+    tiny.text_encoder.vocab_size = tokenizer->vocab_size();
+    tiny.text_encoder.max_position_embeddings = tokenizer->max_length();
+    const std::filesystem::path path = folder.path() / name;
+    std::filesystem::create_directories(path);
+    save_model(path, make_model(tiny, tokenizer, SeedTree(seed)), {});
+    return path;
+  }
+
+  [[nodiscard]] Evaluation evaluation(const std::string& key = "key") const {
+    return {config, shards, held_out, SeedTree(4), folder.path() / "evaluation", key};
+  }
+  [[nodiscard]] ModelRecord record(const std::string& stem) const {
+    return read_record(folder.path() / "evaluation" / (stem + ".jsonl"));
+  }
+
+  test::TemporaryFolder folder;
+  std::vector<ShardFile> shards;
+  HeldOut held_out{0.3, 1};
+  EvaluationConfig config;
+  Log log{1};
+};
+
+TEST_F(EvaluationTest, WritesScoresPictureAndFeatures) {
+  train_tiny_scorer();
+  const Evaluation subject = evaluation();
+  subject.evaluate_real(log);
+  subject.evaluate({"ingredient/red", {model("a", 1)}, WeightSet::raw}, log);
+  const ModelRecord made = record("ingredient-red.raw");
+  ASSERT_EQ(made.images.size(), 6U);
+  EXPECT_EQ(made.denoising.size(), 8U);
+  EXPECT_THAT(made.denoising_by_shard, testing::SizeIs(2));
+  for (const char* score : {"alignment", "retrieval_rank", "context_accuracy", "style_accuracy", "kernel_distance",
+                            "frechet_distance", "denoising_loss"}) {
+    ASSERT_TRUE(made.scores.contains(score)) << score;
+    EXPECT_TRUE(std::isfinite(made.scores.at(score).value)) << score;
+  }
+  for (const ImageRecord& image : made.images) {
+    EXPECT_LE(std::abs(image.scores.at("alignment")), 1.0 + 1e-6);
+    EXPECT_EQ(std::isnan(image.scores.at("style_accuracy")), !image.with_style);
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "evaluation" / "ingredient-red.raw.png"));
+  EXPECT_EQ(read_features(features_path(folder.path() / "evaluation", "ingredient-red.raw")).rows, 6U);
+  // Real icons are the reference's own kind, a fresh model's noise is not.
+  EXPECT_LT(record("real").scores.at("frechet_distance").value, made.scores.at("frechet_distance").value);
+  EXPECT_TRUE(record("real").denoising.empty());
+}
+
+TEST_F(EvaluationTest, AnEnsembleOfEqualModelsIsTheModel) {
+  train_tiny_scorer();
+  const Evaluation subject = evaluation();
+  const std::filesystem::path a = model("a", 1);
+  subject.evaluate({"soup", {a}, WeightSet::raw}, log);
+  subject.evaluate({"ensemble", {a, a, a, a}, WeightSet::raw}, log);  // a quarter of four equal numbers is exact
+  const ModelRecord one = record("soup.raw");
+  const ModelRecord all = record("ensemble.raw");
+  EXPECT_EQ(sample_values(one, "alignment"), sample_values(all, "alignment"));
+  EXPECT_EQ(read_file(folder.path() / "evaluation" / "soup.raw.png"),
+            read_file(folder.path() / "evaluation" / "ensemble.raw.png"));
+  EXPECT_TRUE(all.denoising.empty());
+
+  const Comparison same = compare(one, all, folder.path() / "evaluation", 50, SeedTree(4));
+  EXPECT_EQ(same.differences.at("alignment").value, 0.0);
+  EXPECT_EQ(same.differences.at("alignment").standard_error, 0.0);
+  EXPECT_EQ(same.differences.at("kernel_distance").standard_error, 0.0);
+  EXPECT_FALSE(same.differences.contains("denoising_loss"));
+}
+
+TEST_F(EvaluationTest, ComparisonsArePairedDifferences) {
+  train_tiny_scorer();
+  const Evaluation subject = evaluation();
+  for (const WeightSet weights : {WeightSet::raw, WeightSet::ema}) {
+    subject.evaluate({"soup", {model("a", 1)}, weights}, log);
+    subject.evaluate({"base", {model("b", 2)}, weights}, log);
+  }
+  const auto folder_path = folder.path() / "evaluation";
+  const std::vector<Comparison> all = compare_all(folder_path, "soup", {"base", "soup"}, 200, SeedTree(4));
+  ASSERT_EQ(all.size(), 2U);
+  for (const Comparison& comparison : all) {
+    EXPECT_EQ(comparison.second, "base");
+    const ModelRecord soup = record("soup." + comparison.weights);
+    const ModelRecord base = record("base." + comparison.weights);
+    for (const char* score : {"alignment", "denoising_loss", "kernel_distance", "frechet_distance"}) {
+      EXPECT_NEAR(comparison.differences.at(score).value, soup.scores.at(score).value - base.scores.at(score).value,
+                  1e-9)
+          << score;
+    }
+    EXPECT_GT(comparison.differences.at("denoising_loss").standard_error, 0.0);
+  }
+  ModelRecord other = record("base.raw");
+  other.images[2].prompt = "something else";
+  EXPECT_THROW(static_cast<void>(compare(record("soup.raw"), other, folder_path, 50, SeedTree(4))), DataError);
+}
+
+TEST_F(EvaluationTest, SkipsWhatIsDoneWithTheSameKeyOnly) {
+  const std::filesystem::path a = model("a", 1);
+  evaluation("one").evaluate({"soup", {a}, WeightSet::raw}, log);
+  EXPECT_TRUE(evaluation("one").is_complete("soup", "raw"));
+  EXPECT_FALSE(evaluation("two").is_complete("soup", "raw"));
+  std::filesystem::remove_all(a);
+  EXPECT_NO_THROW(evaluation("one").evaluate({"soup", {a}, WeightSet::raw}, log));
+  EXPECT_THROW(evaluation("two").evaluate({"soup", {a}, WeightSet::raw}, log), DataError);
+}
+
+TEST_F(EvaluationTest, WithoutScorerKeepsPicturesAndLosses) {
+  const Evaluation subject = evaluation();
+  subject.evaluate_real(log);
+  subject.evaluate({"soup", {model("a", 1)}, WeightSet::ema}, log);
+  const ModelRecord made = record("soup.ema");
+  EXPECT_FALSE(made.scores.contains("alignment"));
+  EXPECT_TRUE(made.scores.contains("denoising_loss"));
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "evaluation" / "soup.ema.png"));
+}
+
+TEST_F(EvaluationTest, RefusesShardsOfTwoSizes) {
+  shards.push_back(test::make_shard(folder.path(), "large", "large", 60, 16, 0, 0, 0));
+  EXPECT_THROW(evaluation(), DataError);
+}
+
+}  // namespace
+}  // namespace soup

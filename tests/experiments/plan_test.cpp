@@ -1,0 +1,165 @@
+// What `soup plan` finds: problems before the start, who trains what, what is done and what the rest costs.
+#include "experiments/plan.hpp"
+
+#include <gmock/gmock.h>
+
+#include "core/atomic_file.hpp"
+#include "experiments/preflight.hpp"
+#include "tests/experiments/yaml_text.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace soup {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class PlanTest : public testing::Test {
+ protected:
+  // All three themes of the small experiment are there.
+  void SetUp() override {
+    for (const char* theme : {"One", "Two", "Zero"}) {
+      write_theme(theme);
+    }
+  }
+  void write_theme(const std::string& theme) {
+    const auto root = folder_.path() / "themes" / theme;
+    std::filesystem::create_directories(root);
+    write_file_atomically(root / "index.theme", "[Icon Theme]\nName=" + theme + "\n");
+  }
+  Experiment load(std::vector<std::string> overrides = {}) {
+    overrides.insert(overrides.begin(), {"data.shards[0].icon_theme.root=" + (folder_.path() / "themes/One").string(),
+                                         "data.shards[1].icon_theme.root=" + (folder_.path() / "themes/Two").string(),
+                                         "base.shards[0].icon_theme.root=" + (folder_.path() / "themes/Zero").string(),
+                                         "run_folder=" + (folder_.path() / "run").string()});
+    return test::load(folder_.path(), test::small_yaml, overrides);
+  }
+  // The only problem, as text with its exit code.
+  std::string problem(const Experiment& experiment, int ranks = 1) {
+    const std::vector<Error> problems = preflight(experiment, ranks);
+    if (problems.size() != 1) {
+      return std::to_string(problems.size()) + " problems";
+    }
+    return std::to_string(static_cast<int>(problems[0].exit_code())) + " " + problems[0].what();
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(PlanTest, FindsNothingWrongWithAGoodExperiment) {
+  EXPECT_TRUE(preflight(load(), 1).empty());
+  EXPECT_NO_THROW(require_ready(load(), 2));
+}
+
+TEST_F(PlanTest, NamesThePackageOfAMissingTheme) {
+  std::filesystem::remove_all(folder_.path() / "themes/Two");
+  EXPECT_THAT(problem(load()), AllOf(testing::StartsWith("3 "), HasSubstr("two-icon-theme"), HasSubstr("shard \"two\""),
+                                     HasSubstr("bash launch/setup.sh")));
+}
+
+TEST_F(PlanTest, FindsRanksThatFormNoGroups) {
+  EXPECT_THAT(problem(load({"launch.ranks_per_group=2"}), 3), testing::StartsWith("2 "));
+}
+
+TEST_F(PlanTest, RefusesARunFolderOfAnotherExperiment) {
+  std::filesystem::create_directories(folder_.path() / "run");
+  write_file_atomically(folder_.path() / "run/experiment.yaml", "schema: 1\nname: older\n");
+  EXPECT_THAT(problem(load()), AllOf(testing::StartsWith("2 "), HasSubstr("belongs to the experiment \"older\"")));
+  write_file_atomically(folder_.path() / "run/experiment.yaml", "schema: 1\nname: small\n");
+  EXPECT_TRUE(preflight(load(), 1).empty());
+}
+
+TEST_F(PlanTest, FindsAFileInTheRunFoldersPlace) {
+  write_file_atomically(folder_.path() / "run", "a file");
+  EXPECT_THAT(problem(load()), AllOf(testing::StartsWith("3 "), HasSubstr("is no folder")));
+}
+
+TEST_F(PlanTest, FindsMissingFilesAndFolders) {
+  EXPECT_THAT(problem(load({"evaluation.scorer=none/here"})), AllOf(testing::StartsWith("3 "), HasSubstr("scorer")));
+  EXPECT_THAT(problem(load({"data.shards[0]={name: one, file: none.h5}"})), HasSubstr("none.h5: no such file"));
+  EXPECT_THAT(problem(load({"data.shards[0]={name: one, idx: {images: i, labels: l, class_names: [a]}}"})),
+              HasSubstr("i: no such file"));
+  EXPECT_THAT(problem(load({"base={model: none}"})), AllOf(testing::StartsWith("3 "), HasSubstr("base.model")));
+  write_file_atomically(folder_.path() / "broken.h5", "not HDF5");
+  EXPECT_THAT(problem(load({"data.shards[0]={name: one, file: broken.h5}"})), testing::StartsWith("3 "));
+}
+
+TEST_F(PlanTest, ThrowsTheFirstAndListsTheOthers) {
+  std::filesystem::remove_all(folder_.path() / "themes");
+  try {
+    require_ready(load(), 1);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::data);
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr("zero-icon-theme"), HasSubstr("one-icon-theme"), HasSubstr("two-icon-theme")));
+  }
+}
+
+TEST_F(PlanTest, WritesNothing) {
+  const Experiment experiment = load();
+  describe(make_plan(experiment, 1), experiment);
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run"));
+}
+
+TEST_F(PlanTest, KnowsWhatIsDoneAndPredictsFromIt) {
+  const Experiment experiment = load();
+  const std::vector<Stage> stages = stages_of(experiment);
+  const Plan fresh = make_plan(experiment, 1);
+  ASSERT_EQ(fresh.stages.size(), stages.size());
+  for (const StagePlan& item : fresh.stages) {
+    EXPECT_FALSE(item.done);
+    EXPECT_EQ(item.basis, Basis::assumed);
+    EXPECT_GT(item.seconds, 0.0);
+  }
+
+  // The base has trained its 64 images in 640 seconds: an ingredient's 32 take 320 on the same rank.
+  for (const Stage& stage : stages) {
+    if (stage.name == "import/base.zero" || stage.name == "base") {
+      std::filesystem::create_directories(experiment.run_folder / stage.folder);
+      write_done(experiment.run_folder / stage.folder, {.key = stage_key(stage, stages, experiment.run_folder).value(),
+                                                        .result = sha256(stage.name),
+                                                        .seconds = 640.0,
+                                                        .images = stage.images});
+    }
+  }
+  const Plan plan = make_plan(experiment, 1);
+  for (const StagePlan& item : plan.stages) {
+    if (item.stage.name == "base") {
+      EXPECT_TRUE(item.done);
+      EXPECT_EQ(item.basis, Basis::measured);
+    } else if (item.stage.kind == StageKind::ingredient) {
+      EXPECT_EQ(item.basis, Basis::this_run);
+      EXPECT_DOUBLE_EQ(item.seconds, 320.0);
+    } else if (item.stage.name == "paragon/equal-total") {
+      EXPECT_DOUBLE_EQ(item.seconds, 640.0);
+    }
+  }
+  EXPECT_GT(plan.seconds_to_do, 2 * 320.0 + 640.0 + 320.0);
+  EXPECT_THAT(describe(plan, experiment), AllOf(HasSubstr("2 of 14 stages done"), HasSubstr("ingredient/two")));
+}
+
+TEST_F(PlanTest, GroupsWorkSideBySide) {
+  const auto ingredients = [this](int ranks) {
+    double seconds = 0.0;
+    for (const StagePlan& item : make_plan(load(), ranks).stages) {
+      seconds += item.stage.kind == StageKind::ingredient ? item.seconds : 0.0;
+    }
+    return seconds;
+  };
+  // Two groups share the host's cores: each ingredient takes twice as long, and two run at a time.
+  EXPECT_DOUBLE_EQ(ingredients(2), 2 * ingredients(1));
+  EXPECT_NEAR(make_plan(load(), 2).seconds_to_do, make_plan(load(), 1).seconds_to_do, 20.0);
+}
+
+TEST_F(PlanTest, ListsProblemsWithTheTable) {
+  std::filesystem::remove_all(folder_.path() / "themes/One");
+  const Experiment experiment = load({"launch.ranks_per_group=2"});
+  const Plan plan = make_plan(experiment, 3);
+  EXPECT_EQ(plan.problems.size(), 2U);
+  EXPECT_EQ(plan.problems.front().exit_code(), ExitCode::usage);
+  EXPECT_THAT(describe(plan, experiment), AllOf(HasSubstr("2 problems"), HasSubstr("one-icon-theme")));
+}
+
+}  // namespace
+}  // namespace soup
