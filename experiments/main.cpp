@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <string_view>
@@ -34,6 +35,9 @@ bool is_torch_verb(std::string_view word) {
 
 // Replaces this process by soup-torch with the same arguments.
 [[noreturn]] void become_soup_torch(char** argv) {
+  // Threads that wait for work must not spin: where cores are shared (other ranks, other jobs) spinning costs several
+  // times the speed, where they are not a sleeping thread costs a few microseconds. Read by OpenMP at program start.
+  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   const std::filesystem::path beside = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "soup-torch";
   ::execv(beside.c_str(), argv);
   throw DataError(beside, "cannot be started: " + std::generic_category().message(errno),

@@ -6,12 +6,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <string_view>
 
 #include "core/atomic_file.hpp"
@@ -60,6 +62,30 @@ std::string gnuplot_text(std::string_view text) {
   return result + "\"";
 }
 
+// Tics of a logarithmic axis at 1, 2, 5, 10, ...: gnuplot's own are powers of ten only, often one on the whole axis.
+std::string one_two_five(const Plot& plot) {
+  double least = std::numeric_limits<double>::infinity();
+  double most = 0.0;
+  for (const Curve& curve : plot.curves) {
+    for (const auto& [x, y] : curve.points) {
+      if (std::isfinite(y) && y > 0.0) {
+        least = std::min(least, y);
+        most = std::max(most, y);
+      }
+    }
+  }
+  if (!(least <= most)) {
+    return {};
+  }
+  std::string tics;
+  for (int power = static_cast<int>(std::floor(std::log10(least))); power <= std::ceil(std::log10(most)); ++power) {
+    for (const int digit : {1, 2, 5}) {
+      tics += fmt::format("{}{}", tics.empty() ? "" : ", ", digit * std::pow(10.0, power));
+    }
+  }
+  return "set ytics (" + tics + ")\n";
+}
+
 std::string script_of(const Plot& plot, const std::filesystem::path& output) {
   std::string script = "set encoding utf8\n";
   script += fmt::format("set terminal svg size 900,400 dynamic enhanced font \"sans-serif,13\" linewidth 1 name {}\n",
@@ -67,9 +93,9 @@ std::string script_of(const Plot& plot, const std::filesystem::path& output) {
   script += "set termoption noenhanced\n";
   script += fmt::format("set output {}\n", gnuplot_text(output.string()));
   script += fmt::format("set xlabel {}\nset ylabel {}\n", gnuplot_text(plot.x_label), gnuplot_text(plot.y_label));
-  script += plot.logarithmic ? "set logscale y\n" : "";
+  script += plot.logarithmic ? "set logscale y\n" + one_two_five(plot) : "";
   script += "set border 3 lw 1\nset tics nomirror out\nset grid ytics lt 1 lc rgb \"#999999\" lw 0.3\n";
-  script += "set key outside right top Left reverse spacing 1.15 samplen 2\nset format x \"%.0s%c\"\n";
+  script += "set key outside right top Left reverse spacing 1.15 samplen 2\n";
   for (std::size_t i = 0; i < plot.curves.size(); ++i) {
     script += fmt::format("$curve{} << EOD\n", i);
     for (const auto& [x, y] : plot.curves[i].points) {

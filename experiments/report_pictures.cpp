@@ -61,6 +61,15 @@ std::string grid(const std::vector<GridRow>& rows, const std::vector<std::string
   return html + "\n</div></div>\n";
 }
 
+using Points = std::vector<std::pair<double, double>>;
+
+Points in_thousands(Points points) {
+  for (auto& [images, loss] : points) {
+    images /= 1000.0;
+  }
+  return points;
+}
+
 std::vector<Curve> curves_of(const RunData& run, bool base) {
   std::vector<Curve> curves;
   int colour = 0;
@@ -71,10 +80,10 @@ std::vector<Curve> curves_of(const RunData& run, bool base) {
     }
     const std::string name = display_name(summary.stage.name);
     if (!found->second.training.empty()) {
-      curves.push_back({name, found->second.training, colour, false});
+      curves.push_back({name, in_thousands(found->second.training), colour, false});
     }
     if (!found->second.held_out.empty()) {
-      curves.push_back({name + ", held out", found->second.held_out, colour, true});
+      curves.push_back({name + ", held out", in_thousands(found->second.held_out), colour, true});
     }
     ++colour;
   }
@@ -125,7 +134,7 @@ std::string curve_section(const RunData& run) {
   const auto add = [&html, &run](const std::string& title, const std::string& name, bool base) {
     std::vector<Curve> curves = curves_of(run, base);
     if (!curves.empty()) {
-      html += plot_frame(title, {name, "images seen", "denoising loss", true, std::move(curves)});
+      html += plot_frame(title, {name, "images seen, in thousands", "denoising loss", true, std::move(curves)});
     }
   };
   add("Base", "loss_base", true);

@@ -12,7 +12,7 @@ namespace soup {
 struct ScorerConfig {
   // Image tower: channels at full, 1/2, 1/4, ... resolution. The last is the width of the features that the Frechet and
   // kernel distances are taken in. Multiples of 8 (group norm).
-  std::vector<std::int64_t> channels = {16, 48, 96, 160};
+  std::vector<std::int64_t> channels = {16, 32, 64, 128};
   // Text tower (a CLIPTextModel).
   std::int64_t vocab_size = 1600;  // BPE symbols; at least 514
   std::int64_t max_tokens = 24;    // of a caption, start and end included
@@ -25,7 +25,7 @@ struct ScorerConfig {
   std::vector<std::string> contexts = {"actions", "apps",      "categories", "devices", "emblems",
                                        "emotes",  "mimetypes", "places",     "status"};
 
-  std::uint64_t images = 400000;  // images seen in training
+  std::uint64_t images = 160000;  // images seen in training
   std::int64_t batch = 256;       // also the number of candidates of the contrastive loss
   double learning_rate = 2e-3;
   std::uint64_t warmup_images = 10000;

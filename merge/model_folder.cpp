@@ -101,6 +101,10 @@ ModelFolder read_model_folder(const fs::path& path) {
   if (model.parts.empty()) {
     throw DataError(path, "none of its components holds a .safetensors file");
   }
+  // soup's own component, which diffusers' index cannot name.
+  if (fs::is_directory(path / "autoencoder")) {
+    add_component("autoencoder", model);
+  }
   model.others.emplace_back("model_index.json");
   std::ranges::sort(model.others);
   std::ranges::sort(model.parts, {}, &ModelPart::name);
