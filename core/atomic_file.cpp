@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "core/error.hpp"
 
@@ -156,6 +157,34 @@ void AtomicFolder::commit() {
     sync_path(folder_of(final_path_), final_path_);
   } catch (const fs::filesystem_error& error) {
     rethrow(final_path_, error);
+  }
+}
+
+void remove_partials(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  constexpr std::string_view mark = ".partial-";
+  try {
+    std::vector<fs::path> found;
+    const std::string beside = folder.filename().string() + std::string(mark);
+    if (fs::is_directory(folder.parent_path())) {
+      for (const fs::directory_entry& entry : fs::directory_iterator(folder.parent_path())) {
+        if (entry.path().filename().string().starts_with(beside)) {
+          found.push_back(entry.path());
+        }
+      }
+    }
+    if (fs::is_directory(folder)) {
+      for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
+        if (entry.path().filename().string().find(mark) != std::string::npos) {
+          found.push_back(entry.path());
+        }
+      }
+    }
+    for (const fs::path& path : found) {
+      fs::remove_all(path);
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw DataError(folder, std::string("cannot be cleared of half-written files: ") + error.code().message());
   }
 }
 

@@ -69,6 +69,10 @@ class AtomicFolder {
   bool committed_ = false;
 };
 
+// Removes what a killed process left half-written of `folder`: folders beside it, and files anywhere in it, that still
+// have their partial name. Only for who alone writes there. Throws DataError.
+void remove_partials(const std::filesystem::path& folder);
+
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 // Whole file as text; throws DataError if it cannot be read or is larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = 1ULL << 30);

@@ -220,7 +220,8 @@ void write_comparisons(const std::filesystem::path& folder, const std::vector<Co
 std::vector<Comparison> read_comparisons(const std::filesystem::path& path) {
   std::vector<Comparison> comparisons;
   try {
-    for (const auto& entry : nlohmann::json::parse(read_file(path)).at("comparisons")) {
+    const nlohmann::json json = nlohmann::json::parse(read_file(path));
+    for (const auto& entry : json.at("comparisons")) {
       comparisons.push_back({entry.at("first").get<std::string>(), entry.at("second").get<std::string>(),
                              entry.at("weights").get<std::string>(), estimates(entry.at("differences"))});
     }

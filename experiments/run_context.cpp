@@ -9,6 +9,7 @@
 #include <system_error>
 #include <thread>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -87,6 +88,7 @@ void run_stage(const RunContext& context, const Stage& stage, Communicator& comm
   const StageResult result = agreed(comm, [&] {
     if (speaks) {
       std::filesystem::remove(folder / "DONE");
+      remove_partials(folder);
     }
     return body(key);
   });

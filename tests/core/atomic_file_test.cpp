@@ -11,7 +11,7 @@
 #include <stdexcept>
 
 #include "core/error.hpp"
-#include "tests/core/temp_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace soup {
 namespace {
@@ -49,7 +49,7 @@ class FileSizeLimit {
 };
 
 TEST(AtomicFile, AppearsOnlyAtCommit) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   AtomicFile file(folder / "a.txt");
   file.write("one ");
   file.write(std::as_bytes(std::span(std::string_view("two"))));
@@ -61,7 +61,7 @@ TEST(AtomicFile, AppearsOnlyAtCommit) {
 }
 
 TEST(AtomicFile, ExceptionLeavesTheOldFileAndNoPartial) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "a.txt", "old");
   try {
     AtomicFile file(folder / "a.txt");
@@ -74,7 +74,7 @@ TEST(AtomicFile, ExceptionLeavesTheOldFileAndNoPartial) {
 }
 
 TEST(AtomicFile, FullDiskIsADataErrorAndKeepsTheOldFile) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "a.txt", "old");
   const FileSizeLimit limit(4096);
   const std::string text = message_of([&] { write_file_atomically(folder / "a.txt", std::string(5000, 'x')); });
@@ -85,7 +85,7 @@ TEST(AtomicFile, FullDiskIsADataErrorAndKeepsTheOldFile) {
 }
 
 TEST(AtomicFile, PlacesThatRefuseAreNamed) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "file", "x");
   EXPECT_THAT(message_of([&] { AtomicFile(folder / "file/below"); }),
               HasSubstr((folder / "file/below").string() + ":"));
@@ -96,14 +96,14 @@ TEST(AtomicFile, PlacesThatRefuseAreNamed) {
 }
 
 TEST(AtomicFile, StalePartialOfAKilledProcessIsOverwritten) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   std::ofstream(folder / ("a.txt.partial-" + std::to_string(::getpid()))) << "something longer than the new content";
   write_file_atomically(folder / "a.txt", "new");
   EXPECT_EQ(read_file(folder / "a.txt"), "new");
 }
 
 TEST(AtomicFile, UseAfterCommitIsAnError) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   AtomicFile file(folder / "a.txt");
   file.commit();
   EXPECT_THROW(file.write("x"), InvariantError);
@@ -111,7 +111,7 @@ TEST(AtomicFile, UseAfterCommitIsAnError) {
 }
 
 TEST(AtomicPath, KeepsTheExtensionAndRenames) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   AtomicPath path(folder / "grid.png");
   EXPECT_EQ(path.partial().extension(), ".png");
   EXPECT_EQ(path.partial().parent_path(), folder.path());
@@ -122,7 +122,7 @@ TEST(AtomicPath, KeepsTheExtensionAndRenames) {
 }
 
 TEST(AtomicPath, UncommittedIsRemovedAndNeverWrittenIsAnError) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   {
     const AtomicPath path(folder / "a.h5");
     std::ofstream(path.partial()) << "half";
@@ -133,7 +133,7 @@ TEST(AtomicPath, UncommittedIsRemovedAndNeverWrittenIsAnError) {
 }
 
 TEST(AtomicFolder, AppearsWholeWithMissingParents) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   AtomicFolder model(folder / "runs/x/model");
   fs::create_directory(model.partial() / "unet");
   std::ofstream(model.partial() / "unet/config.json") << "{}";
@@ -143,7 +143,7 @@ TEST(AtomicFolder, AppearsWholeWithMissingParents) {
 }
 
 TEST(AtomicFolder, ReplacesAnOlderFolderWithAllThatIsInIt) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   fs::create_directories(folder / "model/old");
   std::ofstream(folder / "model/old/file") << "old";
   AtomicFolder model((folder / "model").string() + "/");
@@ -156,7 +156,7 @@ TEST(AtomicFolder, ReplacesAnOlderFolderWithAllThatIsInIt) {
 }
 
 TEST(AtomicFolder, ExceptionLeavesTheOldFolderAndNoPartial) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   fs::create_directory(folder / "model");
   std::ofstream(folder / "model/old") << "old";
   try {
@@ -170,14 +170,14 @@ TEST(AtomicFolder, ExceptionLeavesTheOldFolderAndNoPartial) {
 }
 
 TEST(AtomicFolder, BelowAFileIsADataError) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "file", "x");
   EXPECT_THAT(message_of([&] { AtomicFolder(folder / "file/model"); }),
               HasSubstr((folder / "file/model").string() + ":"));
 }
 
 TEST(ReadFile, RefusesWhatIsTooLargeMissingOrAFolder) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "ten", "0123456789");
   EXPECT_EQ(read_file(folder / "ten", 10), "0123456789");
   EXPECT_THAT(message_of([&] { read_file(folder / "ten", 9); }), HasSubstr("10 bytes or more; at most 9"));
@@ -187,13 +187,29 @@ TEST(ReadFile, RefusesWhatIsTooLargeMissingOrAFolder) {
 }
 
 TEST(ReadFile, EmptyLargeAndUnsizedFiles) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "empty", "");
   EXPECT_EQ(read_file(folder / "empty"), "");
   const std::string large(300'000, 'z');
   write_file_atomically(folder / "large", large);
   EXPECT_EQ(read_file(folder / "large"), large);
   EXPECT_THAT(read_file("/proc/self/status"), HasSubstr("VmRSS"));  // its size reads as 0
+}
+
+TEST(RemovePartials, TakesLeftoversOfThisFolderOnly) {
+  const test::TemporaryFolder temp;
+  const std::filesystem::path folder = temp.path() / "soup";
+  for (const char* name : {"soup/unet", "soup.partial-12/unet", "soups.partial-12"}) {
+    std::filesystem::create_directories(temp.path() / name);
+  }
+  write_file_atomically(folder / "unet" / "weights.partial-77.bin", "x");
+  write_file_atomically(folder / "unet" / "weights.bin", "x");
+  remove_partials(folder);
+  EXPECT_TRUE(std::filesystem::exists(folder / "unet" / "weights.bin"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "unet" / "weights.partial-77.bin"));
+  EXPECT_FALSE(std::filesystem::exists(temp.path() / "soup.partial-12"));
+  EXPECT_TRUE(std::filesystem::exists(temp.path() / "soups.partial-12"));
+  EXPECT_NO_THROW(remove_partials(temp.path() / "absent" / "soup"));
 }
 
 }  // namespace

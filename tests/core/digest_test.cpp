@@ -8,7 +8,7 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
-#include "tests/core/temp_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace soup {
 namespace {
@@ -56,7 +56,7 @@ TEST(Sha256, UseAfterTheEndIsAnError) {
 }
 
 TEST(Sha256, FilesOfSeveralBlocks) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "a", std::string(1'000'000, 'a'));
   EXPECT_EQ(sha256_file(folder / "a").hex(), digest_of_million_a);
   const std::string large((std::size_t{2} << 20) + 17, 'b');

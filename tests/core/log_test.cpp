@@ -13,7 +13,7 @@
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
-#include "tests/core/temp_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace soup {
 namespace {
@@ -53,7 +53,7 @@ TEST(Log, OtherRanksOnlyWarn) {
 }
 
 TEST(Log, FileGetsTimeRankEventAndFields) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   Log log(2);
   log.event("lost", {{"before", "the file is open"}});
   log.open_file(folder / "log.jsonl");
@@ -71,7 +71,7 @@ TEST(Log, FileGetsTimeRankEventAndFields) {
 }
 
 TEST(Log, TextThatIsNotUtf8DoesNotBreakTheFile) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   Log log(1);
   log.open_file(folder / "log.jsonl");
   log.event("name", {{"file", "caf\xE9\n.png"}});
@@ -79,7 +79,7 @@ TEST(Log, TextThatIsNotUtf8DoesNotBreakTheFile) {
 }
 
 TEST(Log, SecondOpeningAppends) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   for (int i = 0; i < 2; ++i) {
     Log log(1);
     log.open_file(folder / "log.jsonl");
@@ -90,7 +90,7 @@ TEST(Log, SecondOpeningAppends) {
 
 // Processes and threads write lines of very different lengths into one file; each must be whole and none lost.
 TEST(Log, LinesOfManyWritersStayWhole) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   constexpr int process_count = 4;
   constexpr int thread_count = 2;
   constexpr int line_count = 200;
@@ -125,7 +125,7 @@ TEST(Log, LinesOfManyWritersStayWhole) {
 }
 
 TEST(Log, FullDiskAndBadPlacesAreDataErrors) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   Log log(1);
   log.open_file("/dev/full");
   try {
@@ -139,7 +139,7 @@ TEST(Log, FullDiskAndBadPlacesAreDataErrors) {
 }
 
 TEST(Log, FieldsMustBeAnObject) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   Log log(1);
   log.open_file(folder / "log.jsonl");
   EXPECT_THROW(log.event("x", json::array({1, 2})), InvariantError);

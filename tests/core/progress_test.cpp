@@ -17,7 +17,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
-#include "tests/core/temp_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace soup {
 namespace {
@@ -167,7 +167,7 @@ TEST(Progress, GoingBackIsAnError) {
 }
 
 TEST(Progress, EndsOnceAndTellsTheFileWhetherItStopped) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   testing::internal::CaptureStderr();
   {
     Log log;

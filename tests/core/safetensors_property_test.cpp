@@ -17,7 +17,7 @@
 #include "core/error.hpp"
 #include "core/random.hpp"
 #include "core/safetensors.hpp"
-#include "tests/core/temp_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace soup {
 namespace {
@@ -67,7 +67,7 @@ RandomModel random_model(RandomStream& random) {
 }
 
 TEST(SafetensorsProperty, RoundTripIsExactAndRepeatable) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   RandomStream random = SeedTree(1).stream("test", "round trip", 0);
   for (int round = 0; round < 100; ++round) {
     const RandomModel model = random_model(random);
@@ -119,7 +119,7 @@ void mutate(std::string& text, RandomStream& random) {
 }
 
 TEST(SafetensorsProperty, MutatedFilesLoadSafelyOrAreRefused) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   RandomStream random = SeedTree(1).stream("test", "mutation", 0);
   int loaded = 0;
   int refused = 0;
@@ -166,7 +166,7 @@ TEST(SafetensorsProperty, MutatedFilesLoadSafelyOrAreRefused) {
 
 // Every prefix of a file is refused: a cut copy is never taken for a whole one.
 TEST(SafetensorsProperty, EveryTruncationIsRefused) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string bytes = "0123456789abcdef";
   const std::vector<TensorSource> tensors = {{"a", DType::f32, {2}, std::as_bytes(std::span(bytes).first(8))},
                                              {"b", DType::u8, {8}, std::as_bytes(std::span(bytes).last(8))}};

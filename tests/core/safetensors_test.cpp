@@ -9,7 +9,7 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
-#include "tests/core/temp_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace soup {
 namespace {
@@ -33,7 +33,7 @@ std::string file_text(const std::string& header, std::size_t data_bytes) {
 }
 
 std::string refusal(const std::string& content) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "x.safetensors", content);
   try {
     const SafetensorsFile file(folder / "x.safetensors");
@@ -49,7 +49,7 @@ std::string header_refusal(const std::string& header, std::size_t data_bytes = 0
 }
 
 TEST(Safetensors, WritesExactlyTheseBytes) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::array<float, 2> values = {1.0F, -2.0F};
   const std::array<std::int64_t, 1> step = {7};
   const std::vector<TensorSource> tensors = {{"w", DType::f32, {1, 2}, std::as_bytes(std::span(values))},
@@ -65,7 +65,7 @@ TEST(Safetensors, WritesExactlyTheseBytes) {
 }
 
 TEST(Safetensors, ReadsWhatItWrote) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string bytes = "0123456789abcdef";
   const auto some = [&](std::size_t count) { return std::as_bytes(std::span(bytes).first(count)); };
   const std::vector<TensorSource> tensors = {{"z", DType::u8, {3}, some(3)},
@@ -90,7 +90,7 @@ TEST(Safetensors, ReadsWhatItWrote) {
 }
 
 TEST(Safetensors, NoTensorsAtAll) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_safetensors(folder / "a.safetensors", {}, {{"k", "v"}});
   const SafetensorsFile file(folder / "a.safetensors");
   EXPECT_TRUE(file.tensors().empty());
@@ -98,7 +98,7 @@ TEST(Safetensors, NoTensorsAtAll) {
 }
 
 TEST(Safetensors, TensorsComeInOrderOfOffset) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   write_file_atomically(folder / "a", file_text(R"({"b":{"data_offsets":[2,3],"shape":[1],"dtype":"I8"},)"
                                                 R"("a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}   )",
                                                 3));
@@ -205,14 +205,14 @@ TEST(Safetensors, DeepNestingIsRefusedAtOnce) {
 }
 
 TEST(Safetensors, PlacesThatAreNoFiles) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   EXPECT_THROW(SafetensorsFile(folder / "missing"), DataError);
   EXPECT_THROW(SafetensorsFile(folder.path()), DataError);
   EXPECT_THROW(SafetensorsFile("/dev/null"), DataError);
 }
 
 TEST(Safetensors, WriterRefusesWhatReadersWould) {
-  const TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string bytes = "1234";
   const auto four = std::as_bytes(std::span(bytes));
   const auto write = [&](const std::vector<TensorSource>& tensors, const std::map<std::string, std::string>& metadata) {

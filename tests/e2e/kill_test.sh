@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# kill -9 in every kind of stage; then the same command ends with the results of a run that was never killed.
+source "$(dirname "$0")/support.sh"
+
+run reference || { cat "$work/reference.log"; fail "the reference run ended with $?"; }
+reference=$(results reference)
+
+# Waits until the run in folder $1 logs that stage $2 started, then kills it.
+kill_in_stage() {
+  local folder=$1 stage=$2
+  setsid "$soup" run configs/smoke.yaml "${smaller[@]}" --set "run_folder=$work/$folder" > "$work/$folder.log" 2>&1 &
+  local process=$!
+  for _ in $(seq 1 2400); do
+    if grep -qs "\"stage_started\".*\"$stage\"\|\"$stage\".*\"stage_started\"" "$work/$folder/log.jsonl"; then
+      sleep "$3"
+      kill -9 -- "-$process" 2> /dev/null || true
+      wait "$process" 2> /dev/null || true
+      return 0
+    fi
+    kill -0 "$process" 2> /dev/null || break
+    sleep 0.05
+  done
+  cat "$work/$folder.log"
+  fail "stage $stage was never seen to start"
+}
+
+# One folder killed again and again on its way: each start goes on where the last one was ended.
+for stage in import/oxygen base ingredient/oxygen ingredient/faenza soup paragon/equal-total evaluate; do
+  kill_in_stage killed "$stage" 0.2
+  [[ ! -e $work/killed/report/DONE ]] || fail "the run was over before it could be killed in $stage"
+done
+run killed || { cat "$work/killed.log"; fail "the run after the kills ended with $?"; }
+[[ $(results killed) == "$reference" ]] || { diff <(results killed) <(echo "$reference"); fail "results differ after kills"; }
+find "$work/killed" -name '*.partial-*' | grep -q . && fail "half-written files are left: $(find "$work/killed" -name '*.partial-*')"
+"$soup" verify "$work/killed" > /dev/null || fail "verify ended with $?"
+
+# A stop signal: exit code 75 after a checkpoint, and the same results in the end.
+setsid "$soup" run configs/smoke.yaml "${smaller[@]}" --set "run_folder=$work/stopped" > "$work/stopped.log" 2>&1 &
+process=$!
+until grep -qs '"stage_started".*"ingredient/oxygen"\|"ingredient/oxygen".*"stage_started"' "$work/stopped/log.jsonl"; do
+  kill -0 "$process" 2> /dev/null || { cat "$work/stopped.log"; fail "the run ended before it could be stopped"; }
+  sleep 0.02
+done
+kill -TERM "$process"
+code=0
+wait "$process" || code=$?
+[[ $code -eq 75 ]] || { cat "$work/stopped.log"; fail "a stopped run ended with $code instead of 75"; }
+ls "$work"/stopped/ingredients/oxygen/checkpoint-*.safetensors > /dev/null || fail "no checkpoint after the stop"
+run stopped || fail "the run after the stop ended with $?"
+[[ $(results stopped) == "$reference" ]] || fail "results differ after a stop"
+echo "killed in seven stages and stopped once: the same bits"
