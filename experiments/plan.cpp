@@ -150,7 +150,9 @@ class Planner {
     const double cores = cores_of(item.stage);
     const double rate = measured_rate_ > 0.0 ? measured_rate_ : assumed_training_rate;
     item.basis = measured_rate_ > 0.0 ? Basis::this_run : Basis::assumed;
-    if (item.stage.images > 0) {
+    if (size_.unet == 0 && (item.stage.images > 0 || item.stage.kind == StageKind::evaluate)) {
+      item.basis = Basis::unknown;
+    } else if (item.stage.images > 0) {
       item.seconds = static_cast<double>(item.stage.images) * work_per_image() / (rate * cores);
     } else if (item.stage.kind == StageKind::evaluate) {
       const EvaluationConfig& evaluation = experiment_.evaluation;
@@ -222,6 +224,8 @@ std::string_view name_of(Basis basis) {
       return "this run's rate";
     case Basis::assumed:
       return "assumed rate";
+    case Basis::unknown:
+      return "unknown";
   }
   return {};
 }
@@ -281,15 +285,17 @@ std::string describe(const Plan& plan, const Experiment& experiment) {
     // How many icons a theme gives is known once it is imported.
     const bool known = item.images > 0 && (item.stage.kind != StageKind::import_shard || item.done);
     text += fmt::format("{:<{}}  {:<5}  {:>10}  {:>12}  {:<15}  {:>8}\n", item.stage.name, width, state_of(item),
-                        known ? std::to_string(item.images) : "", human_seconds(item.seconds), name_of(item.basis),
+                        known ? std::to_string(item.images) : "",
+                        item.basis == Basis::unknown ? "" : human_seconds(item.seconds), name_of(item.basis),
                         item.bytes > 0 ? human_bytes(static_cast<double>(item.bytes)) : "");
   }
+  const bool all_known = std::ranges::find(plan.stages, Basis::unknown, &StagePlan::basis) == plan.stages.end();
   text += fmt::format(
-      "\nto do: about {} on {} {} of {} cores, {} on disk, {} of memory per rank\n"
+      "\nto do: {} {} on {} {} of {} cores, {} on disk, {} of memory per rank\n"
       "assumed: {:g} weights x latent pixels x images per second and core in training, {:g} icons per second\n",
-      human_seconds(plan.seconds_to_do), plan.ranks, plan.ranks == 1 ? "rank" : "ranks", plan.cores,
-      human_bytes(static_cast<double>(plan.bytes_to_do)), human_bytes(static_cast<double>(plan.memory_bytes)),
-      assumed_training_rate, assumed_import_rate);
+      all_known ? "about" : "more than", human_seconds(plan.seconds_to_do), plan.ranks,
+      plan.ranks == 1 ? "rank" : "ranks", plan.cores, human_bytes(static_cast<double>(plan.bytes_to_do)),
+      human_bytes(static_cast<double>(plan.memory_bytes)), assumed_training_rate, assumed_import_rate);
   if (!plan.problems.empty()) {
     text += fmt::format("\n{} {} to solve before this can run:\n", plan.problems.size(),
                         plan.problems.size() == 1 ? "problem" : "problems");

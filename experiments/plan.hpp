@@ -19,6 +19,7 @@ enum class Basis {
   measured,  // it is done: its DONE record
   this_run,  // from the rate of a finished training of this run
   assumed,   // from the default rates below
+  unknown,   // the base cannot be read, so neither can its size
 };
 
 struct StagePlan {

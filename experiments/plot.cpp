@@ -62,8 +62,8 @@ std::string gnuplot_text(std::string_view text) {
   return result + "\"";
 }
 
-// Tics of a logarithmic axis at 1, 2, 5, 10, ...: gnuplot's own are powers of ten only, often one on the whole axis.
-std::string one_two_five(const Plot& plot) {
+// Range and tics of a logarithmic axis, at 1, 2, 5, 10, ...: gnuplot's own are powers of ten only, often one in all.
+std::string logarithmic_axis(const Plot& plot) {
   double least = std::numeric_limits<double>::infinity();
   double most = 0.0;
   for (const Curve& curve : plot.curves) {
@@ -83,7 +83,7 @@ std::string one_two_five(const Plot& plot) {
       tics += fmt::format("{}{}", tics.empty() ? "" : ", ", digit * std::pow(10.0, power));
     }
   }
-  return "set ytics (" + tics + ")\n";
+  return fmt::format("set ytics ({})\nset yrange [{}:{}]\n", tics, least / 1.1, most * 1.1);
 }
 
 std::string script_of(const Plot& plot, const std::filesystem::path& output) {
@@ -93,7 +93,7 @@ std::string script_of(const Plot& plot, const std::filesystem::path& output) {
   script += "set termoption noenhanced\n";
   script += fmt::format("set output {}\n", gnuplot_text(output.string()));
   script += fmt::format("set xlabel {}\nset ylabel {}\n", gnuplot_text(plot.x_label), gnuplot_text(plot.y_label));
-  script += plot.logarithmic ? "set logscale y\n" + one_two_five(plot) : "";
+  script += plot.logarithmic ? "set logscale y\n" + logarithmic_axis(plot) : "";
   script += "set border 3 lw 1\nset tics nomirror out\nset grid ytics lt 1 lc rgb \"#999999\" lw 0.3\n";
   script += "set key outside right top Left reverse spacing 1.15 samplen 2\n";
   for (std::size_t i = 0; i < plot.curves.size(); ++i) {

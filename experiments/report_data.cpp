@@ -1,6 +1,7 @@
 #include "experiments/report_data.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
@@ -44,20 +45,32 @@ LossCurve read_curve(const std::filesystem::path& path) {
   return curve;
 }
 
-ShardSummary summarise_shard(const Experiment& experiment, const Stage& stage, const std::filesystem::path& path,
-                             const nlohmann::json& duplicates) {
+// The images of a data shard that the duplicates stage took out of training.
+std::set<std::uint64_t> read_dropped(const std::filesystem::path& path) {
+  const nlohmann::json json = read_json(path);
+  try {
+    return json.empty() ? std::set<std::uint64_t>{} : json.at("excluded").get<std::set<std::uint64_t>>();
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(path, std::string("is not a list of excluded images: ") + error.what(), "remove it and run again");
+  }
+}
+
+ShardSummary summarise_shard(const Experiment& experiment, const Stage& stage, const std::filesystem::path& path) {
   const ShardFile file(path);
+  const HeldOut held_out{experiment.data.held_out, experiment.data.held_out_seed};
   ShardSummary summary;
   summary.name = shard_of(stage, experiment).name;
   summary.is_base = stage.is_base_shard;
+  std::set<std::uint64_t> dropped;
+  if (!summary.is_base) {
+    dropped = read_dropped(exclusion_file(experiment.run_folder, summary.name));
+  }
   summary.images = file.size();
-  summary.held_out = held_out_set(file, {experiment.data.held_out, experiment.data.held_out_seed}).size();
-  summary.resolution = file.height();
+  summary.trained = training_set(file, held_out, dropped).images.size();
+  summary.held_out = held_out_set(file, held_out).size();
+  summary.dropped = dropped.size();
   summary.root = file.root().hex();
   summary.origin = file.origin();
-  if (const auto dropped = duplicates.find("dropped"); !summary.is_base && dropped != duplicates.end()) {
-    summary.dropped = dropped->value(summary.name, std::uint64_t{0});
-  }
   return summary;
 }
 
@@ -103,15 +116,16 @@ RunData read_run(const Experiment& experiment) {
   }
   std::filesystem::path evaluation = root / "evaluation";
   std::vector<std::string> models = {"real"};
+  std::vector<std::string> leave_one_out;
   for (Stage& stage : stages) {
     const std::filesystem::path folder = root / stage.folder;
     if (stage.kind == StageKind::import_shard && std::filesystem::exists(folder / "shard.h5")) {
-      run.shards.push_back(summarise_shard(experiment, stage, folder / "shard.h5", run.duplicates));
+      run.shards.push_back(summarise_shard(experiment, stage, folder / "shard.h5"));
     } else if (stage.kind == StageKind::evaluate) {
       evaluation = folder;
     } else if (stage.kind == StageKind::base || stage.kind == StageKind::ingredient || stage.kind == StageKind::soup ||
                stage.kind == StageKind::paragon) {
-      models.push_back(stage.name);
+      (stage.name.starts_with("soup/") ? leave_one_out : models).push_back(stage.name);
     }
     if (std::filesystem::exists(folder / "loss.jsonl")) {
       run.curves.emplace(stage.name, read_curve(folder / "loss.jsonl"));
@@ -123,6 +137,7 @@ RunData read_run(const Experiment& experiment) {
     run.stages.push_back({std::move(stage), std::move(record)});
   }
   models.emplace_back("ensemble");
+  models.insert(models.end(), leave_one_out.begin(), leave_one_out.end());
   for (const std::string& model : models) {
     read_records(evaluation, model, run);
   }

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/shard_file.hpp"
 #include "experiments/drift.hpp"
 #include "experiments/evaluation_record.hpp"
 #include "experiments/experiment.hpp"
@@ -23,10 +24,10 @@ struct ShardSummary {
   std::string name;
   bool is_base = false;  // the base was trained on it
   std::uint64_t images = 0;
+  std::uint64_t trained = 0;  // neither held out nor dropped
   std::uint64_t held_out = 0;
-  std::uint64_t dropped = 0;  // duplicates taken out of training
-  int resolution = 0;
-  std::string root;  // Merkle root, hex
+  std::uint64_t dropped = 0;  // duplicates taken out of training; some may be held out too
+  std::string root;           // Merkle root, hex
   ShardOrigin origin;
 };
 
@@ -46,7 +47,8 @@ struct RunData {
   std::vector<StageSummary> stages;
   std::vector<ShardSummary> shards;
   std::map<std::string, LossCurve> curves;  // by stage name
-  std::vector<std::string> models;          // names in order of the stages, then "ensemble"; those with a record
+  std::vector<std::string>
+      models;  // base, ingredients, soup, paragons, "ensemble", leave-one-out soups: those with a record
   std::map<std::pair<std::string, std::string>, ModelRecord> records;  // by (model, weights)
   std::vector<Comparison> comparisons;
   std::optional<Drift> drift;

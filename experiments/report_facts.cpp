@@ -43,8 +43,8 @@ std::string shard_rows(const RunData& run, bool base) {
     rows += fmt::format(
         "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"text\">{}{}</td>"
         "<td class=\"text\">{}</td><td><code title=\"{}\">{}</code></td></tr>\n",
-        escaped(shard.name), grouped(shard.images), grouped(shard.images - shard.held_out - shard.dropped),
-        grouped(shard.held_out), grouped(shard.dropped), escaped(shard.origin.source),
+        escaped(shard.name), grouped(shard.images), grouped(shard.trained), grouped(shard.held_out),
+        grouped(shard.dropped), escaped(shard.origin.source),
         shard.origin.package.empty() ? "" : " (" + escaped(shard.origin.package) + ")",
         shard.origin.licence.empty() ? "not stated" : escaped(shard.origin.licence), escaped(shard.root),
         escaped(shard.root.substr(0, 12)));

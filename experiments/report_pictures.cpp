@@ -114,18 +114,24 @@ std::string sample_section(const RunData& run) {
       "The "
       "prompts are the first of the evaluation, not chosen. No model has seen a picture of these names in any "
       "style.</p>\n";
-  for (const std::string weights : {"ema", "raw"}) {
+  const auto rows_of = [&run](const std::string& weights, bool leave_one_out) {
     std::vector<GridRow> rows;
-    add_row(run, "real", "", rows);
+    if (!leave_one_out) {
+      add_row(run, "real", "", rows);
+    }
     for (const std::string& model : run.models) {
-      add_row(run, model, weights, rows);
+      if (model.starts_with("soup/") == leave_one_out) {
+        add_row(run, model, weights, rows);
+      }
     }
-    if (weights == "ema") {
-      html += "<h3>EMA weights</h3>\n" + grid(rows, prompts);
-    } else {
-      html += "<details><summary>The same with raw weights</summary>\n" + grid(rows, prompts) + "</details>\n";
-    }
+    return rows;
+  };
+  html += "<h3>EMA weights</h3>\n" + grid(rows_of("ema", false), prompts);
+  if (const std::vector<GridRow> rows = rows_of("ema", true); !rows.empty()) {
+    html += "<details><summary>Soups with one shard left out</summary>\n" + grid(rows, prompts) + "</details>\n";
   }
+  html += "<details><summary>The same models with raw weights</summary>\n" + grid(rows_of("raw", false), prompts) +
+          "</details>\n";
   return html + "</section>\n";
 }
 

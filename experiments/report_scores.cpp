@@ -97,8 +97,9 @@ std::string score_table(const RunData& run, const std::string& weights) {
   if (columns.empty()) {
     return {};
   }
-  std::string html = fmt::format("<h3>{}</h3>\n<div class=\"frame\"><table>\n<thead><tr><th scope=\"col\">Model</th>",
-                                 weights_title(weights));
+  std::string html =
+      fmt::format("<h3>{}</h3>\n<div class=\"frame\"><table class=\"scores\">\n<thead><tr><th scope=\"col\">Model</th>",
+                  weights_title(weights));
   for (const Column& column : columns) {
     html += fmt::format("<th scope=\"col\" title=\"{}\">{} {}</th>", escaped(column.kind->explanation),
                         escaped(column.kind->title), column.kind->higher_is_better ? "↑" : "↓");
@@ -150,8 +151,9 @@ std::string difference_table(const RunData& run, const std::string& weights) {
   if (rows.empty()) {
     return {};
   }
-  std::string html = fmt::format("<h3>{}</h3>\n<div class=\"frame\"><table>\n<thead><tr><th scope=\"col\">Pair</th>",
-                                 weights_title(weights));
+  std::string html =
+      fmt::format("<h3>{}</h3>\n<div class=\"frame\"><table class=\"scores\">\n<thead><tr><th scope=\"col\">Pair</th>",
+                  weights_title(weights));
   for (const ScoreKind& kind : score_kinds()) {
     if (present.contains(std::string(kind.name))) {
       html += fmt::format("<th scope=\"col\">{} {}</th>", escaped(kind.title), kind.higher_is_better ? "↑" : "↓");

@@ -29,7 +29,7 @@ p { max-width: 76ch; margin: .6em 0; }
 .verdict ul { margin: .5em 0; padding-left: 1.2em; }
 .frame { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; margin: 12px 0; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 10px; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
+th, td { padding: 6px 9px; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
 thead th { border-top: 0; color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--card); }
 tbody th { font-weight: 500; }
@@ -37,6 +37,7 @@ tr.soup > * { background: var(--tint) !important; font-weight: 600; }
 tr.real > * { color: var(--soft); }
 td.text, th.text { text-align: left; white-space: normal; min-width: 12ch; }
 .se { color: var(--soft); font-size: .85em; font-weight: 400; }
+.scores .se { display: block; line-height: 1.1; }
 .best { text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px;
   text-decoration-color: var(--accent); }
 .good { color: var(--good); } .bad { color: var(--bad); }

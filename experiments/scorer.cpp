@@ -122,6 +122,7 @@ Scorer Scorer::load(const std::filesystem::path& folder) {
 
 void Scorer::save(const std::filesystem::path& folder) const {
   write_file_atomically(folder / "config.json", architecture().to_json().dump(2) + "\n");
+  std::filesystem::create_directories(folder / "tokenizer");
   tokenizer_->save(folder / "tokenizer");
   std::vector<at::Tensor> kept;  // keeps the bytes alive that the sources point to
   std::vector<TensorSource> sources;

@@ -45,7 +45,7 @@ elapsed() { echo "$((SECONDS / 60)) min $((SECONDS % 60)) s"; }
 
 bash launch/setup.sh
 echo "quickstart: building"
-bash launch/build.sh release
+bash launch/build.sh release soup
 echo "quickstart: built after $(elapsed)"
 base=()
 if [[ $from_scratch == yes ]]; then

@@ -41,7 +41,6 @@ class EvaluationTest : public testing::Test {
     scorer.images = 640;
     scorer.batch = 32;
     scorer.held_out = held_out;
-    Log log(1);
     train_scorer(scorer, shards, SeedTree(1), log, folder.path() / "scorer");
     config.scorer = folder.path() / "scorer";
   }

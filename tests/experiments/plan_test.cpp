@@ -139,6 +139,15 @@ TEST_F(PlanTest, KnowsWhatIsDoneAndPredictsFromIt) {
   EXPECT_THAT(describe(plan, experiment), AllOf(HasSubstr("2 of 14 stages done"), HasSubstr("ingredient/two")));
 }
 
+TEST_F(PlanTest, PredictsNothingOfABaseItCannotRead) {
+  const Experiment experiment = load({"base={model: none}"});
+  const Plan plan = make_plan(experiment, 1);
+  for (const StagePlan& item : plan.stages) {
+    EXPECT_EQ(item.basis == Basis::unknown, item.stage.images > 0 || item.stage.kind == StageKind::evaluate);
+  }
+  EXPECT_THAT(describe(plan, experiment), HasSubstr("to do: more than "));
+}
+
 TEST_F(PlanTest, GroupsWorkSideBySide) {
   const auto ingredients = [this](int ranks) {
     double seconds = 0.0;

@@ -181,8 +181,10 @@ Experiment write_synthetic_run(const std::filesystem::path& run_folder) {
       make_shard(folder, name, name, 60, 8, 200, 100, 0);
       std::filesystem::rename(folder / (name + ".h5"), folder / "shard.h5");
     } else if (stage.kind == StageKind::duplicates) {
-      write_file_atomically(folder / "duplicates.json",
-                            R"({"exact": 3, "near": 5, "also_in_base": 7, "dropped": {"oxygen": 0, "tango": 3}})");
+      write_file_atomically(
+          folder / "duplicates.json",
+          R"({"exact": 3, "near": 5, "also_in_base": 7, "dropped": {"oxygen": 0, "papirus": 0, "tango": 3}})");
+      write_file_atomically(exclusion_file(run_folder, "tango"), R"({"shard": "tango", "excluded": [3, 7, 11]})");
     } else if (stage.kind == StageKind::soup || stage.images > 0) {
       models.push_back(stage.name);
     }

@@ -128,7 +128,7 @@ TEST_F(VerifyTest, WalksTheStagesOfARun) {
   write_done(run / "ingredients/one", {.key = sha256("k"), .result = model_digest(record.weights)});
   fs::create_directories(run / "duplicates");
   write_file_atomically(exclusion_file(run, "one"), "[]");
-  StageRecord duplicates{.key = sha256("k"), .parts = {{"one", sha256("[]")}}};
+  StageRecord duplicates{.key = sha256("k"), .result = {}, .parts = {{"one", sha256("[]")}}};
   duplicates.result = digest_of_parts(duplicates.parts);
   write_done(run / "duplicates", duplicates);
 

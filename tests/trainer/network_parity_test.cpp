@@ -13,15 +13,16 @@ namespace {
 
 using Tensors = std::map<std::string, at::Tensor>;
 
-// The fixtures were computed in float64 and stored in float32. In float64 nothing but that storage differs; in float32
-// small groups with little variance amplify rounding, in diffusers' own float32 gradients as in these.
+// The fixtures were computed in float64 and stored in float32, so in float64 nothing but that storage differs. In
+// float32 groups with little variance amplify rounding: diffusers' own float32 gradients of unet_1 are off by up to
+// 1.7e-3 of a tensor's largest (3e-5 in unet_2), its outputs by 3e-6; three times that is allowed here.
 struct Precision {
   const char* name;
   at::ScalarType type;
   double output_tolerance;
   double gradient_tolerance;
 };
-constexpr Precision precisions[] = {{"float64", at::kDouble, 1e-6, 1e-6}, {"float32", at::kFloat, 1e-4, 1e-3}};
+constexpr Precision precisions[] = {{"float64", at::kDouble, 1e-6, 1e-6}, {"float32", at::kFloat, 1e-5, 5e-3}};
 
 void expect_gradients(const torch::nn::Module& module, const Tensors& expected, double tolerance) {
   double largest = 0.0;
