@@ -2,11 +2,13 @@
 #include "experiments/evaluation_stages.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
 #include "experiments/evaluation.hpp"
 #include "experiments/evaluation_summary.hpp"
 #include "experiments/report.hpp"
+#include "experiments/scorer_training.hpp"
 #include "experiments/shard_access.hpp"
 #include "experiments/training_stages.hpp"
 
@@ -67,6 +69,31 @@ Digest evaluate_all(const RunContext& context, const Stage& stage, const Digest&
 }
 
 }  // namespace
+
+void run_scorer(const RunContext& context) {
+  const std::vector<const Stage*> stages = context.of_kind(StageKind::scorer);
+  if (stages.empty()) {
+    throw ConfigError("soup train --scorer: the experiment has no section scorer", "see configs/scorer-icons.yaml");
+  }
+  run_stage(context, *stages.front(), *context.patient, [&](const Digest&) -> StageResult {
+    if (context.topology.rank != 0) {
+      return {};
+    }
+    std::vector<ShardFile> shards;
+    for (const bool base_shards : {true, false}) {
+      for (const Stage* shard : import_stages(context, base_shards)) {
+        shards.emplace_back(shard_path(context.experiment.run_folder, *shard));
+      }
+    }
+    ScorerConfig config = *context.experiment.scorer;
+    config.held_out = held_out_of(context.experiment);
+    const fs::path folder = context.folder_of(*stages.front());
+    const ScorerAccuracy accuracy =
+        train_scorer(config, shards, SeedTree(context.experiment.seed), context.log, folder);
+    context.log.info("scorer on held-out icons: " + to_json(accuracy).dump());
+    return {sha256_file(folder / "model.safetensors")};
+  });
+}
 
 void run_evaluation(const RunContext& context) {
   for (const Stage* stage : context.of_kind(StageKind::evaluate)) {

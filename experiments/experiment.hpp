@@ -13,6 +13,7 @@
 #include "data/duplicates.hpp"
 #include "data/import.hpp"
 #include "data/split.hpp"
+#include "experiments/scorer_config.hpp"
 #include "merge/fixed_point.hpp"
 #include "trainer/model_config.hpp"
 #include "trainer/train_config.hpp"
@@ -94,6 +95,8 @@ struct Experiment {
   SoupConfig soup;
   LaunchConfig launch;
   EvaluationConfig evaluation;
+  // Present: `soup train --scorer` trains an image-text scorer on every shard of this experiment, base's included.
+  std::optional<ScorerConfig> scorer;
 
   std::filesystem::path run_folder;  // runs/<name> unless the YAML or --run-dir says otherwise
 };

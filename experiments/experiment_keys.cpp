@@ -171,6 +171,26 @@ void describe(Keys& keys, TrainConfig& train) {
   keys.truth("snapshots", train.snapshots);
 }
 
+void describe(Keys& keys, ScorerConfig& scorer) {
+  keys.whole_list("channels", scorer.channels, {8, 1024});
+  keys.whole("vocab_size", scorer.vocab_size, {514, 1'000'000});
+  keys.whole("max_tokens", scorer.max_tokens, {3, 1024});
+  keys.whole("text_width", scorer.text_width, {1, 8192});
+  keys.whole("text_layers", scorer.text_layers, {1, 64});
+  keys.whole("text_heads", scorer.text_heads, {1, 256});
+  keys.whole("embedding", scorer.embedding, {1, 8192});
+  keys.text_list("contexts", scorer.contexts);
+  keys.whole("images", scorer.images, {1, kManyImages});
+  keys.whole("batch", scorer.batch, {2, 65536});
+  keys.number("learning_rate", scorer.learning_rate, {.least = 0.0, .most = 1.0, .above_least = true});
+  keys.whole("warmup_images", scorer.warmup_images, {0, kManyImages});
+  keys.number("weight_decay", scorer.weight_decay, {0.0, 10.0});
+  keys.number("style_dropout", scorer.style_dropout, {0.0, 1.0});
+  keys.number("context_weight", scorer.context_weight, {0.0, 100.0});
+  keys.number("style_weight", scorer.style_weight, {0.0, 100.0});
+  keys.whole("shift_pixels", scorer.shift_pixels, {0, 64});
+}
+
 void describe(Keys& keys, EvaluationConfig& evaluation) {
   keys.whole("prompts", evaluation.prompts, {0, 100000});
   keys.whole("steps", evaluation.steps, {1, 1000});
@@ -230,6 +250,12 @@ void describe(Keys& keys, Experiment& experiment) {
   keys.section("soup", [&experiment](Keys& inner) { describe(inner, experiment.soup); });
   keys.section("launch", [&experiment](Keys& inner) { describe(inner, experiment.launch); });
   keys.section("evaluation", [&experiment](Keys& inner) { describe(inner, experiment.evaluation); });
+  bool has_scorer = experiment.scorer.has_value();
+  ScorerConfig scorer = experiment.scorer.value_or(ScorerConfig());
+  keys.optional_section("scorer", has_scorer, [&scorer](Keys& inner) { describe(inner, scorer); });
+  if (has_scorer) {
+    experiment.scorer = std::move(scorer);
+  }
 }
 
 std::string_view name_of(OnDuplicate on_duplicate) {

@@ -10,6 +10,7 @@ void describe(Keys& keys, Experiment& experiment);
 // The parts that stages put into their own settings.
 void describe(Keys& keys, TrainConfig& train);
 void describe(Keys& keys, EvaluationConfig& evaluation);
+void describe(Keys& keys, ScorerConfig& scorer);
 void describe(Keys& keys, ShardSpec& shard);
 // autoencoder, unet, text_encoder, schedule.
 void describe(Keys& keys, ModelConfig& architecture);

@@ -128,6 +128,7 @@ class Planner {
       case StageKind::evaluate:
         return static_cast<std::uint64_t>(experiment_.evaluation.prompts) * models() * image_bytes();
       case StageKind::duplicates:
+      case StageKind::scorer:
       case StageKind::report:
         return 0;
     }

@@ -38,6 +38,10 @@ void prepare(const Experiment& experiment, const RunRequest& request, int ranks,
 void run_stages(const RunContext& context, const RunRequest& request) {
   const bool all = request.goal == RunGoal::all;
   run_imports(context);
+  if (request.goal == RunGoal::scorer) {
+    run_scorer(context);
+    return;
+  }
   run_duplicates(context);
   run_base(context);
   if (all || request.goal == RunGoal::ingredients) {

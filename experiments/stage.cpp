@@ -56,6 +56,20 @@ Stage import_stage(const Experiment& experiment, std::size_t index, bool is_base
   return stage;
 }
 
+// By `soup train --scorer` only: a run takes the scorer that evaluation.scorer names.
+Stage scorer_stage(const Experiment& experiment, const std::vector<Stage>& imports) {
+  ScorerConfig scorer = *experiment.scorer;
+  Stage stage;
+  stage.kind = StageKind::scorer;
+  stage.name = "scorer";
+  stage.folder = "scorer";
+  for (const Stage& shard : imports) {
+    stage.inputs.push_back(shard.name);
+  }
+  stage.settings = split_text(experiment) + write_keys([&scorer](Keys& keys) { describe(keys, scorer); }, {});
+  return stage;
+}
+
 Stage duplicates_stage(const Experiment& experiment) {
   Stage stage;
   stage.kind = StageKind::duplicates;
@@ -155,7 +169,7 @@ Stage evaluate_stage(const Experiment& experiment, const std::vector<Stage>& bef
   stage.name = "evaluate";
   stage.folder = "evaluation";
   for (const Stage& each : before) {
-    if (each.kind != StageKind::duplicates && !each.is_base_shard) {
+    if (each.kind != StageKind::duplicates && each.kind != StageKind::scorer && !each.is_base_shard) {
       stage.inputs.push_back(each.name);
     }
   }
@@ -186,6 +200,9 @@ std::vector<Stage> stages_of(const Experiment& experiment) {
   }
   for (std::size_t i = 0; i < shards; ++i) {
     stages.push_back(import_stage(experiment, i, false));
+  }
+  if (experiment.scorer) {
+    stages.push_back(scorer_stage(experiment, stages));
   }
   if (shards > 0) {
     stages.push_back(duplicates_stage(experiment));

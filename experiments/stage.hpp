@@ -13,13 +13,14 @@
 
 namespace soup {
 
-enum class StageKind { import_shard, duplicates, base, ingredient, soup, paragon, evaluate, report };
+enum class StageKind { import_shard, scorer, duplicates, base, ingredient, soup, paragon, evaluate, report };
 
 // What a stage is called, where it lies and what its inputs are:
 //
 //   name                      folder (below the run folder)   inputs
 //   import/oxygen             data/oxygen
 //   import/base.papirus       data/base.papirus                                  (a shard's name holds no dot)
+//   scorer                    scorer                          every import; only with a scorer section
 //   duplicates                duplicates                      every import
 //   base                      base                            the base shards' imports; none for base.model
 //   ingredient/oxygen         ingredients/oxygen              import/oxygen, duplicates#oxygen, base

@@ -167,6 +167,7 @@ void verify_stage(Verifier& verifier, const Stage& stage, const fs::path& run_fo
         return verify_model(folder, record->result);
       case StageKind::soup:
         return verify_soup(folder, record->result);
+      case StageKind::scorer:
       case StageKind::evaluate:
       case StageKind::report:
         return "finished; made from the above";

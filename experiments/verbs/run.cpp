@@ -21,6 +21,7 @@ struct Arguments {
   std::string shard;
   bool base = false;
   bool paragon = false;
+  bool scorer = false;
 };
 
 void add_experiment_options(CLI::App& app, Arguments& arguments) {
@@ -84,16 +85,19 @@ Verb add_train(CLI::App& program, MpiRuntime& mpi) {
   auto* shard = app->add_option("--shard", arguments->shard, "Train the ingredient of this shard")->type_name("NAME");
   auto* base = app->add_flag("--base", arguments->base, "Train the base");
   auto* paragon = app->add_flag("--paragon", arguments->paragon, "Train the paragons");
-  shard->excludes(base)->excludes(paragon);
-  base->excludes(paragon);
+  auto* scorer = app->add_flag("--scorer", arguments->scorer, "Train the image-text scorer that evaluations use");
+  shard->excludes(base)->excludes(paragon)->excludes(scorer);
+  base->excludes(paragon)->excludes(scorer);
+  paragon->excludes(scorer);
   app->footer(
       help_footer("  soup train configs/quickstart.yaml --shard oxygen\n  soup train configs/base-icons.yaml --base"));
   return {app, [arguments, &mpi] {
-            if (!arguments->base && !arguments->paragon && arguments->shard.empty()) {
-              throw ConfigError("soup train: nothing to train", "give --shard NAME, --base or --paragon");
+            if (!arguments->base && !arguments->paragon && !arguments->scorer && arguments->shard.empty()) {
+              throw ConfigError("soup train: nothing to train", "give --shard NAME, --base, --paragon or --scorer");
             }
             const RunGoal goal = arguments->base      ? RunGoal::base
                                  : arguments->paragon ? RunGoal::paragons
+                                 : arguments->scorer  ? RunGoal::scorer
                                                       : RunGoal::ingredients;
             return run_goal(*arguments, goal, mpi);
           }};
