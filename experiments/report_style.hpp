@@ -37,7 +37,8 @@ tr.soup > * { background: var(--tint) !important; font-weight: 600; }
 tr.real > * { color: var(--soft); }
 td.text, th.text { text-align: left; white-space: normal; min-width: 12ch; }
 .se { color: var(--soft); font-size: .85em; font-weight: 400; }
-.scores .se { display: block; line-height: 1.1; }
+.scores th, .scores td { padding: 5px 7px; } .scores thead th { white-space: normal; }
+.scores .se { display: inline-block; width: 100%; line-height: 1.1; } /* a block of its own: not underlined */
 .best { text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px;
   text-decoration-color: var(--accent); }
 .good { color: var(--good); } .bad { color: var(--bad); }

@@ -145,8 +145,19 @@ TEST_F(ScorerTest, BatchesKnowWhichOtherCaptionsFit) {
   config.style_dropout = 0.0;
   const ScorerBatch styled = ScorerBatches(config, shards, data, tokenizer, SeedTree(1)).make(0);
   EXPECT_EQ(styled.also_right.sum().item<int>(), 0);  // every image once an epoch, every caption its own
-  EXPECT_EQ(styled.images.min().item<float>(), -1.0F);
-  EXPECT_EQ(styled.images.max().item<float>(), 1.0F);
+
+  // Without shift the first image is the first of the order: top left corner, red, green, blue.
+  const ImagePlace& first = data.places[SampleOrder(SeedTree(1), "scorer", data.places.size()).at(0)];
+  const auto pixels = shards[first.shard].pixels(first.image);
+  for (std::int64_t channel = 0; channel < 3; ++channel) {
+    EXPECT_EQ(styled.images[0][channel][0][0].item<float>(),
+              static_cast<float>(pixels[static_cast<std::size_t>(channel)]) / 127.5F - 1.0F);
+  }
+  // Shifted by up to two pixels, the border is white.
+  config.shift_pixels = 2;
+  const at::Tensor shifted = ScorerBatches(config, shards, data, tokenizer, SeedTree(1)).make(0).images;
+  EXPECT_FALSE(at::equal(shifted, styled.images));
+  EXPECT_EQ(shifted.max().item<float>(), 1.0F);
 }
 
 TEST_F(ScorerTest, RefusesWhatItCannotTrainOn) {

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "tests/trainer/fixture.hpp"
 #include "trainer/clip_text.hpp"

@@ -4,6 +4,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "core/error.hpp"
 #include "tests/trainer/fixture.hpp"
 #include "tests/trainer/tiny.hpp"
