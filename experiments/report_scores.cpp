@@ -101,7 +101,7 @@ std::string score_table(const RunData& run, const std::string& weights) {
       fmt::format("<h3>{}</h3>\n<div class=\"frame\"><table class=\"scores\">\n<thead><tr><th scope=\"col\">Model</th>",
                   weights_title(weights));
   for (const Column& column : columns) {
-    html += fmt::format("<th scope=\"col\" title=\"{}\">{} {}</th>", escaped(column.kind->explanation),
+    html += fmt::format("<th scope=\"col\" title=\"{}\">{}&nbsp;{}</th>", escaped(column.kind->explanation),
                         escaped(column.kind->title), column.kind->higher_is_better ? "↑" : "↓");
   }
   html += "</tr></thead>\n<tbody>\n";
@@ -156,7 +156,7 @@ std::string difference_table(const RunData& run, const std::string& weights) {
                   weights_title(weights));
   for (const ScoreKind& kind : score_kinds()) {
     if (present.contains(std::string(kind.name))) {
-      html += fmt::format("<th scope=\"col\">{} {}</th>", escaped(kind.title), kind.higher_is_better ? "↑" : "↓");
+      html += fmt::format("<th scope=\"col\">{}&nbsp;{}</th>", escaped(kind.title), kind.higher_is_better ? "↑" : "↓");
     }
   }
   return html + "</tr></thead>\n<tbody>\n" + rows + "</tbody></table></div>\n";

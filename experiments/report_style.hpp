@@ -38,9 +38,8 @@ tr.real > * { color: var(--soft); }
 td.text, th.text { text-align: left; white-space: normal; min-width: 12ch; }
 .se { color: var(--soft); font-size: .85em; font-weight: 400; }
 .scores th, .scores td { padding: 5px 7px; } .scores thead th { white-space: normal; }
-.scores .se { display: inline-block; width: 100%; line-height: 1.1; } /* a block of its own: not underlined */
-.best { text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px;
-  text-decoration-color: var(--accent); }
+.scores .se { display: block; line-height: 1.1; }
+.best { color: var(--accent); font-weight: 700; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .good::before { content: "▲ "; font-size: .75em; } .bad::before { content: "▼ "; font-size: .75em; }
 .grid { display: grid; gap: 6px; align-items: center; padding: 14px; min-width: 720px; font-size: .85rem; }

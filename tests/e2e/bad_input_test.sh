@@ -18,7 +18,7 @@ expect 2 "images" smoke --set ingredients.image=5
 expect 2 "learning_rate" smoke --set ingredients.learning_rate=fast
 expect 2 "two" smoke --set "data.shards[1].name=oxygen"
 expect 3 "numix-icon-theme" smoke --set "data.shards[1].icon_theme.root=$work/nowhere" --set "data.shards[1].icon_theme.package=numix-icon-theme"
-expect 2 "does not exist" "$soup" run "$work/missing.yaml"
+expect 2 "no such file" "$soup" run "$work/missing.yaml"
 printf 'schema: 1\nname: x\n\tseed: 1\n' > "$work/tab.yaml"
 expect 2 "tab.yaml:3" "$soup" plan "$work/tab.yaml"
 { printf 'schema: 1\nname: x\n'; head -c 10000000 /dev/zero | tr '\0' '#'; } > "$work/big.yaml"
