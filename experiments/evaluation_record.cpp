@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::array<ScoreKind, 11> kinds = {{
     {"alignment", "Alignment", "alignment", "cosine between the scorer's embeddings of image and prompt", true, 3},
-    {"alignment_styled", "with style", "alignment with style words", "alignment of the prompts that name a style",
-     true, 3},
+    {"alignment_styled", "with style", "alignment with style words", "alignment of the prompts that name a style", true,
+     3},
     {"alignment_plain", "no style", "alignment without style words", "alignment of the prompts that name no style",
      true, 3},
     {"retrieval_top1", "Retrieval", "retrieval", "share of images whose own prompt is the nearest of all prompts", true,

@@ -67,15 +67,7 @@ int run(int argc, char** argv) {
     verbs.push_back(std::move(verb));
   }
   program.footer(help_footer("  soup run configs/quickstart.yaml\n  soup <verb> --help says all about a verb"));
-  try {
-    program.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = program.exit(error);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
-  }
-  const auto chosen = std::ranges::find_if(verbs, [](const Verb& verb) { return verb.app->parsed(); });
-  SOUP_REQUIRE(chosen != verbs.end(), "a verb without an implementation was parsed");
-  return chosen->run();
+  return run_verbs(program, verbs, argc, argv);
 }
 
 }  // namespace

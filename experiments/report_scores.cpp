@@ -240,7 +240,8 @@ std::string score_section(const RunData& run) {
   html += fmt::format(
       "<p>{}Means over generated images with bootstrap standard errors; ↑ higher is better, ↓ lower is better; the "
       "best "
-      "model of a column is underlined. “Real icons” are the prompts' own held-out icons: the ceiling of this scorer, "
+      "model of a column is bold and coloured. “Real icons” are the prompts' own held-out icons: the ceiling of this "
+      "scorer, "
       "not of what could be drawn. A model that stays near the base can score well on alignment alone: read it "
       "together "
       "with KID, style and held-out loss.</p>\n",
@@ -285,7 +286,7 @@ std::string shard_loss_section(const RunData& run) {
   }
   return "<section>\n<h2>Held-out denoising loss, shard by shard</h2>\n<p>On real icons of each shard whose names no "
          "model "
-         "was trained on; lower is better. An ingredient's own shard is underlined.</p>\n" +
+         "was trained on; lower is better. An ingredient's own shard is bold and coloured.</p>\n" +
          ema + "<details><summary>The same with raw weights</summary>\n" + raw + "</details>\n</section>\n";
 }
 

@@ -70,7 +70,7 @@ void run_stage(const RunContext& context, const Stage& stage, Communicator& comm
                }
                const std::optional<Digest> key = stage_key(stage, context.stages, context.experiment.run_folder);
                SOUP_REQUIRE(key.has_value(), "stage " + stage.name + " was started before its inputs were done");
-               return (is_done(stage, context.stages, context.experiment.run_folder) ? "done " : "todo ") + key->hex();
+               return (is_done(stage, context.stages, context.experiment.run_folder) ? "done " : "open ") + key->hex();
              }),
       0);
   const bool speaks = comm.rank() == 0;

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 
 #include "core/error.hpp"
 #include "core/signals.hpp"
@@ -19,16 +18,8 @@ int run(MpiRuntime& mpi, int argc, char** argv) {
   program.require_subcommand(1);
   const std::vector<Verb> verbs = {add_run(program, mpi), add_train(program, mpi), add_sample(program),
                                    add_evaluate(program, mpi)};
-  try {
-    program.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = program.exit(error);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
-  }
   install_stop_signals();
-  const auto chosen = std::ranges::find_if(verbs, [](const Verb& verb) { return verb.app->parsed(); });
-  SOUP_REQUIRE(chosen != verbs.end(), "a verb without an implementation was parsed");
-  return chosen->run();
+  return run_verbs(program, verbs, argc, argv);
 }
 
 }  // namespace

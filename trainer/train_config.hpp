@@ -7,8 +7,8 @@
 namespace soup {
 
 struct TrainConfig {
-  std::uint64_t images = 10000;  // images seen in all (a multiple of batch)
-  std::int64_t batch = 32;       // images per optimizer step, over the whole group
+  std::uint64_t images = 9600;  // images seen in all (a multiple of batch)
+  std::int64_t batch = 32;      // images per optimizer step, over the whole group
   double learning_rate = 1e-3;
   std::uint64_t warmup_images = 1000;  // linear from 0
   std::string lr_schedule = "cosine";  // "constant", or "cosine" to final_lr_fraction of the rate

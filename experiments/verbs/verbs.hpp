@@ -21,6 +21,9 @@ Verb add_remove(CLI::App& program);
 Verb add_report(CLI::App& program);
 Verb add_verify(CLI::App& program);
 
+// Parses the command line and runs the chosen verb; returns its exit code, 2 for a command line that is wrong.
+int run_verbs(CLI::App& program, const std::vector<Verb>& verbs, int argc, char** argv);
+
 // The end of every --help: "Example" lines, then the exit codes.
 std::string help_footer(const std::string& examples);
 

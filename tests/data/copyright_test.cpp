@@ -9,7 +9,7 @@ namespace soup {
 namespace {
 
 TEST(LicenceSummary, ListsTheLicencesOfTheFilesOnce) {
-  EXPECT_EQ(licence_summary("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n"
+  EXPECT_EQ(licence_summary("Format: copyright-format/1.0\n\n"
                             "Files: *\nCopyright: someone\nLicense: LGPL-3+  or CC-BY-SA\nComment:\n  License: MIT\n\n"
                             "Files: debian/*\nLicense: GPL-1\n\n"
                             "Files: a/*\n b/*\nLicense: GPL-2+\n\n"
