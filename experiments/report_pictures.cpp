@@ -111,9 +111,8 @@ std::string sample_section(const RunData& run) {
   }
   std::string html =
       "<section>\n<h2>What they draw</h2>\n<p>One column is one prompt, and the same noise in every row but the first. "
-      "The "
-      "prompts are the first of the evaluation, not chosen. No model has seen a picture of these names in any "
-      "style.</p>\n";
+      "The prompts are the first of the evaluation, not chosen. Ingredients and paragons were trained on no picture of "
+      "these names, in any style.</p>\n";
   const auto rows_of = [&run](const std::string& weights, bool leave_one_out) {
     std::vector<GridRow> rows;
     if (!leave_one_out) {
