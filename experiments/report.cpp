@@ -21,8 +21,10 @@ std::string lead(const RunData& run) {
     return "This run trained a base model; it has no shards, so there is no soup to judge.";
   }
   return fmt::format(
-      "{} shards; from one common base, one model (an ingredient) was trained per shard on {} images seen, with nothing "
-      "passing between them. The soup is the average of the ingredients' weights. A paragon is one model trained on all "
+      "{} shards; from one common base, one model (an ingredient) was trained per shard on {} images seen, with "
+      "nothing "
+      "passing between them. The soup is the average of the ingredients' weights. A paragon is one model trained on "
+      "all "
       "shards together. All were given the same prompts, from captions held out of that training, and the same noise.",
       shards, grouped(run.experiment.ingredients.images));
 }

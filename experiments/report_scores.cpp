@@ -284,9 +284,8 @@ std::string shard_loss_section(const RunData& run) {
   if (ema.empty() && raw.empty()) {
     return {};
   }
-  return "<section>\n<h2>Held-out denoising loss, shard by shard</h2>\n<p>On real icons of each shard whose names no "
-         "model "
-         "was trained on; lower is better. An ingredient's own shard is bold and coloured.</p>\n" +
+  return "<section>\n<h2>Held-out denoising loss, shard by shard</h2>\n<p>On real icons of each shard whose names "
+         "were held out of training; lower is better. An ingredient's own shard is bold and coloured.</p>\n" +
          ema + "<details><summary>The same with raw weights</summary>\n" + raw + "</details>\n</section>\n";
 }
 
