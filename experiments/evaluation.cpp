@@ -96,7 +96,7 @@ Evaluation::Evaluation(const EvaluationConfig& config, std::span<const ShardFile
   }
   prompt_embeddings_ = scorer_->embed_texts(texts);
   std::vector<Image> real;
-  for (const ImagePlace& place : reference_images(shards, held_out, prompts_)) {
+  for (const ImagePlace& place : reference_images(shards, held_out, prompts_, seeds)) {
     real.push_back(shard_image(shards[place.shard], place.image));
   }
   if (real.size() >= 2) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -87,17 +88,26 @@ std::vector<Prompt> select_prompts(std::span<const ShardFile> shards, const Held
 }
 
 std::vector<ImagePlace> reference_images(std::span<const ShardFile> shards, const HeldOut& held_out,
-                                         std::span<const Prompt> prompts) {
+                                         std::span<const Prompt> prompts, SeedTree seeds) {
   std::set<ImagePlace> used;
   for (const Prompt& prompt : prompts) {
     used.insert(prompt.origin);
   }
+  std::vector<std::vector<std::uint64_t>> left(shards.size());
+  std::size_t smallest = std::numeric_limits<std::size_t>::max();
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    for (const std::uint64_t image : contexts_in_turn(shards[s], drawn(shards[s], held_out, "reference", seeds))) {
+      if (!used.contains({s, image})) {
+        left[s].push_back(image);
+      }
+    }
+    smallest = std::min(smallest, left[s].size());
+  }
   std::vector<ImagePlace> result;
   for (std::size_t s = 0; s < shards.size(); ++s) {
-    for (const std::uint64_t image : held_out_set(shards[s], held_out)) {
-      if (!used.contains({s, image})) {
-        result.push_back({s, image});
-      }
+    const std::size_t count = std::min(left[s].size(), std::max(smallest, least_per_shard));
+    for (std::size_t i = 0; i < count; ++i) {
+      result.push_back({s, left[s][i]});
     }
   }
   return result;

@@ -44,9 +44,13 @@ struct Prompt {
 std::vector<Prompt> select_prompts(std::span<const ShardFile> shards, const HeldOut& held_out, std::uint64_t count,
                                    SeedTree seeds);
 
-// Held-out images that no prompt was taken from: the real distribution that generated images are compared with.
+// Held-out images that no prompt was taken from: the real distribution that generated images are compared with. Spread
+// over shards and contexts as prompts are, or the distances would favour a model of the largest shard's style: every
+// shard gives as many as the smallest has left (but up to `least_per_shard` where that is less), contexts in turn, by
+// the stream "reference".
+inline constexpr std::size_t least_per_shard = 16;
 std::vector<ImagePlace> reference_images(std::span<const ShardFile> shards, const HeldOut& held_out,
-                                         std::span<const Prompt> prompts);
+                                         std::span<const Prompt> prompts, SeedTree seeds);
 
 // At most `count` held-out images, shards in turn, by the stream "denoising_images".
 std::vector<ImagePlace> denoising_images(std::span<const ShardFile> shards, const HeldOut& held_out,

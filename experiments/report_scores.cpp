@@ -128,8 +128,7 @@ std::string difference_table(const RunData& run, const std::string& weights) {
     if (comparison.weights != weights) {
       continue;
     }
-    rows += fmt::format("<tr><th scope=\"row\">{} − {}</th>", escaped(display_name(comparison.first)),
-                        escaped(display_name(comparison.second)));
+    rows += fmt::format("<tr><th scope=\"row\">{}</th>", escaped(display_name(comparison.second)));
     for (const ScoreKind& kind : score_kinds()) {
       if (!present.contains(std::string(kind.name))) {
         continue;
@@ -151,9 +150,9 @@ std::string difference_table(const RunData& run, const std::string& weights) {
   if (rows.empty()) {
     return {};
   }
-  std::string html =
-      fmt::format("<h3>{}</h3>\n<div class=\"frame\"><table class=\"scores\">\n<thead><tr><th scope=\"col\">Pair</th>",
-                  weights_title(weights));
+  std::string html = fmt::format(
+      "<h3>{}</h3>\n<div class=\"frame\"><table class=\"scores\">\n<thead><tr><th scope=\"col\">Soup minus …</th>",
+      weights_title(weights));
   for (const ScoreKind& kind : score_kinds()) {
     if (present.contains(std::string(kind.name))) {
       html += fmt::format("<th scope=\"col\">{}&nbsp;{}</th>", escaped(kind.title), kind.higher_is_better ? "↑" : "↓");

@@ -90,17 +90,41 @@ TEST_F(Prompts, WithoutHeldOutImagesAreAnError) {
 
 TEST_F(Prompts, AndReferenceShareNoImage) {
   const std::vector<Prompt> prompts = select_prompts(shards, held_out, 24, SeedTree(1));
-  const std::vector<ImagePlace> reference = reference_images(shards, held_out, prompts);
-  std::set<ImagePlace> both(reference.begin(), reference.end());
+  const std::vector<ImagePlace> reference = reference_images(shards, held_out, prompts, SeedTree(1));
+  const std::set<ImagePlace> both(reference.begin(), reference.end());
   EXPECT_EQ(both.size(), reference.size());
-  std::size_t available = 0;
-  for (const ShardFile& shard : shards) {
-    available += held_out_set(shard, held_out).size();
-  }
-  EXPECT_EQ(reference.size() + prompts.size(), available);
   for (const Prompt& prompt : prompts) {
     EXPECT_FALSE(both.contains(prompt.origin));
   }
+  for (const auto& [shard, image] : reference) {
+    EXPECT_TRUE(held_out.contains(shards[shard].key(image)));
+  }
+}
+
+TEST_F(Prompts, ReferenceIsEvenHoweverLargeAShardIs) {
+  shards.push_back(test::make_shard(folder.path(), "d", "large", 500, 8, 9, 9, 9));
+  const std::vector<Prompt> prompts = select_prompts(shards, held_out, 8, SeedTree(1));
+  std::map<std::size_t, std::size_t> per_shard;
+  for (const auto& [shard, image] : reference_images(shards, held_out, prompts, SeedTree(1))) {
+    ++per_shard[shard];
+  }
+  // The small shards have the same names and so the same number held out; two of each are prompts.
+  const std::size_t held = held_out_set(shards[0], held_out).size() - 2;
+  ASSERT_GT(held, least_per_shard);
+  EXPECT_THAT(per_shard, testing::ElementsAre(testing::Pair(0, held), testing::Pair(1, held), testing::Pair(2, held),
+                                              testing::Pair(3, held)));
+}
+
+TEST_F(Prompts, ATinyShardDoesNotShrinkTheReference) {
+  shards.push_back(test::make_shard(folder.path(), "d", "tiny", 10, 8, 9, 9, 9));
+  std::map<std::size_t, std::size_t> per_shard;
+  for (const auto& [shard, image] : reference_images(shards, held_out, {}, SeedTree(1))) {
+    ++per_shard[shard];
+  }
+  const std::size_t tiny = held_out_set(shards[3], held_out).size();
+  ASSERT_LT(tiny, least_per_shard);
+  EXPECT_EQ(per_shard[0], least_per_shard);
+  EXPECT_EQ(per_shard[3], tiny);
 }
 
 TEST_F(Prompts, DenoisingImagesAreHeldOutAndEven) {
