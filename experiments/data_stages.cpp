@@ -157,11 +157,7 @@ void run_duplicates(const RunContext& context) {
         std::filesystem::create_directories(folder);
         StageResult result;
         result.parts = find_duplicates(context, folder);
-        Sha256 hash;
-        for (const auto& [name, digest] : result.parts) {
-          hash.update_field(name).update(std::as_bytes(std::span(digest.bytes)));
-        }
-        result.digest = hash.finish();
+        result.digest = digest_of_parts(result.parts);
         return result;
       });
     });

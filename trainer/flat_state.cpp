@@ -30,11 +30,11 @@ std::vector<Parameter> trainable_parameters(const std::vector<std::pair<std::str
   return parameters;
 }
 
-std::span<float> span_of(at::Tensor& flat) {
+}  // namespace
+
+std::span<float> flat_span(at::Tensor& flat) {
   return {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())};
 }
-
-}  // namespace
 
 FlatState::FlatState(const std::vector<std::pair<std::string, torch::nn::Module*>>& parts) {
   const std::vector<Parameter> parameters = trainable_parameters(parts);
@@ -63,11 +63,11 @@ FlatState::FlatState(const std::vector<std::pair<std::string, torch::nn::Module*
 }
 
 std::span<float> FlatState::weight_span() {
-  return span_of(weights_);
+  return flat_span(weights_);
 }
 
 std::span<float> FlatState::gradient_span() {
-  return span_of(gradients_);
+  return flat_span(gradients_);
 }
 
 std::string FlatState::first_non_finite(const at::Tensor& flat) const {

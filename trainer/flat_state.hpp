@@ -17,6 +17,9 @@ class Module;
 
 namespace soup {
 
+// The values of a contiguous float tensor.
+std::span<float> flat_span(at::Tensor& flat);
+
 // The trainable parameters of some modules in one contiguous float buffer: first those with weight decay (2 or more
 // dimensions), then those without, so that the optimizer is two fused calls on slices. Gradients are views of a second
 // buffer.

@@ -33,10 +33,6 @@ std::vector<std::pair<std::string, torch::nn::Module*>> trained_parts(const Diff
   return parts;
 }
 
-std::span<float> span_of(at::Tensor& flat) {
-  return {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())};
-}
-
 // Whether a counter that went from `before` to `after` passed a multiple of `interval`.
 bool passed(std::uint64_t before, std::uint64_t after, std::uint64_t interval) {
   return interval > 0 && before / interval != after / interval;
@@ -74,7 +70,8 @@ Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> im
 }
 
 TrainBuffers Trainer::buffers() {
-  return {state_.weight_span(), span_of(ema_), span_of(optimizer_.first_moment()), span_of(optimizer_.second_moment())};
+  return {state_.weight_span(), flat_span(ema_), flat_span(optimizer_.first_moment()),
+          flat_span(optimizer_.second_moment())};
 }
 
 void Trainer::run() {

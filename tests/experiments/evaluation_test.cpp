@@ -14,6 +14,7 @@
 #include "experiments/scorer_training.hpp"
 #include "tests/experiments/shards.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "tests/trainer/tiny.hpp"
 
 namespace soup {
 namespace {
@@ -47,21 +48,7 @@ class EvaluationTest : public testing::Test {
 
   // A fresh model of a few thousand weights.
   std::filesystem::path model(const std::string& name, std::uint64_t seed) {
-    ModelConfig tiny;
-    tiny.autoencoder = "identity";
-    tiny.unet.sample_size = 8;
-    tiny.unet.in_channels = 3;
-    tiny.unet.out_channels = 3;
-    tiny.unet.down_block_types = {"DownBlock2D", "CrossAttnDownBlock2D"};
-    tiny.unet.up_block_types = {"CrossAttnUpBlock2D", "UpBlock2D"};
-    tiny.unet.block_out_channels = {8, 16};
-    tiny.unet.attention_head_dim = 2;
-    tiny.unet.cross_attention_dim = 16;
-    tiny.unet.norm_num_groups = 4;
-    tiny.text_encoder.hidden_size = 16;
-    tiny.text_encoder.intermediate_size = 32;
-    tiny.text_encoder.num_hidden_layers = 1;
-    tiny.text_encoder.num_attention_heads = 2;
+    ModelConfig tiny = test::tiny_config();
     const std::vector<std::string> captions = {"apps thing, red style", "places thing, green style"};
     auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::learn(captions, 540, 16));
     tiny.text_encoder.vocab_size = tokenizer->vocab_size();

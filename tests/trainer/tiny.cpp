@@ -5,7 +5,7 @@
 
 namespace soup::test {
 
-DiffusionModel tiny_model(const std::string& prediction_type) {
+ModelConfig tiny_config() {
   ModelConfig config;
   config.autoencoder = "identity";
   config.unet.sample_size = 8;
@@ -22,6 +22,11 @@ DiffusionModel tiny_model(const std::string& prediction_type) {
   config.text_encoder.num_hidden_layers = 1;
   config.text_encoder.num_attention_heads = 2;
   config.text_encoder.max_position_embeddings = 8;
+  return config;
+}
+
+DiffusionModel tiny_model(const std::string& prediction_type) {
+  ModelConfig config = tiny_config();
   config.schedule.prediction_type = prediction_type;
   const std::vector<std::string> captions = {"red", "green", "blue", "square style"};
   auto tokenizer =

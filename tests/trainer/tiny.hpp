@@ -12,7 +12,9 @@
 
 namespace soup::test {
 
-// 8 x 8 pixels, identity autoencoder, about 20,000 parameters; weights from SeedTree(1).
+// 8 x 8 pixels, identity autoencoder, about 20,000 parameters; the vocabulary is the tokenizer's to set.
+ModelConfig tiny_config();
+// A model of that shape with weights from SeedTree(1).
 DiffusionModel tiny_model(const std::string& prediction_type = "v_prediction");
 
 // `images` 8 x 8 squares: colour and caption ("red", "green", "blue") agree.
