@@ -74,8 +74,8 @@ struct ScorerNetwork::Stage : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& input) const {
     const at::Tensor x = down->forward(input);
-    const at::Tensor hidden = conv1->forward(at::silu(norm1->forward(x)));
-    return x + conv2->forward(at::silu(norm2->forward(hidden)));
+    const at::Tensor hidden = conv1->forward(norm1->forward_silu(x));
+    return x + conv2->forward(norm2->forward_silu(hidden));
   }
 
   std::shared_ptr<Conv2d> down;
@@ -116,7 +116,7 @@ ScorerNetwork::ImageOutput ScorerNetwork::forward_images(const at::Tensor& image
   for (const auto& stage : *stages_) {
     x = stage->forward(x);
   }
-  const at::Tensor features = at::silu(final_norm_->forward(x)).mean({2, 3});
+  const at::Tensor features = final_norm_->forward_silu(x).mean({2, 3});
   return {features, normalised(image_projection_->forward(features)), context_head_->forward(features),
           style_head_->forward(features)};
 }

@@ -1,7 +1,9 @@
-// The few layers all networks here are built of: parameters, and one ATen call each.
+// The few layers all networks here are built of: parameters, and one call each.
 #include "trainer/layers.hpp"
 
 #include <ATen/ATen.h>
+
+#include "trainer/group_norm_silu.hpp"
 
 namespace soup {
 
@@ -37,6 +39,10 @@ GroupNorm::GroupNorm(std::int64_t groups, std::int64_t channels, double epsilon)
 
 at::Tensor GroupNorm::forward(const at::Tensor& input) const {
   return at::group_norm(input, groups_, weight_, bias_, epsilon_);
+}
+
+at::Tensor GroupNorm::forward_silu(const at::Tensor& input, const at::Tensor& shift) const {
+  return group_norm_silu(input, shift, weight_, bias_, groups_, epsilon_);
 }
 
 LayerNorm::LayerNorm(std::int64_t channels, double epsilon) : channels_(channels), epsilon_(epsilon) {

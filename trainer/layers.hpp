@@ -60,6 +60,8 @@ class GroupNorm : public torch::nn::Module {
  public:
   GroupNorm(std::int64_t groups, std::int64_t channels, double epsilon);
   at::Tensor forward(const at::Tensor& input) const;
+  // SiLU of the normalised input + shift, shift [N, C] or undefined.
+  [[nodiscard]] at::Tensor forward_silu(const at::Tensor& input, const at::Tensor& shift = {}) const;
 
  private:
   at::Tensor weight_;

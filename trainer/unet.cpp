@@ -140,7 +140,7 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   for (const auto& block : *blocks_->up_blocks) {
     image = block->forward(std::move(image), conditioning, skips);
   }
-  return blocks_->conv_out->forward(at::silu(blocks_->conv_norm_out->forward(image)));
+  return blocks_->conv_out->forward(blocks_->conv_norm_out->forward_silu(image));
 }
 
 }  // namespace soup

@@ -26,9 +26,8 @@ ResnetBlock2D::ResnetBlock2D(std::int64_t in, std::int64_t out, const BlockOptio
 }
 
 at::Tensor ResnetBlock2D::forward(const at::Tensor& image, const at::Tensor& time) const {
-  at::Tensor hidden = conv1_->forward(at::silu(norm1_->forward(image)));
-  hidden = hidden + time_emb_proj_->forward(time).unsqueeze(-1).unsqueeze(-1);
-  hidden = conv2_->forward(at::silu(norm2_->forward(hidden)));
+  at::Tensor hidden = conv1_->forward(norm1_->forward_silu(image));
+  hidden = conv2_->forward(norm2_->forward_silu(hidden, time_emb_proj_->forward(time)));
   return (conv_shortcut_ ? conv_shortcut_->forward(image) : image) + hidden;
 }
 
