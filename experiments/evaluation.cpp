@@ -129,6 +129,11 @@ void Evaluation::evaluate(const EvaluatedModel& model, Log& log) const {
   if (is_complete(model.name, name_of(model.weights))) {
     return;
   }
+  if (model.weights == WeightSet::ema && std::ranges::none_of(model.folders, has_ema_weights) &&
+      is_complete(model.name, name_of(WeightSet::raw))) {
+    adopt_raw_record(model.name);
+    return;
+  }
   const auto start = std::chrono::steady_clock::now();
   std::vector<DiffusionModel> models;
   for (const std::filesystem::path& folder : model.folders) {
@@ -152,6 +157,20 @@ void Evaluation::evaluate(const EvaluatedModel& model, Log& log) const {
   record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   write(images, record);
   log.info("evaluated " + model.name + " (" + record.weights + " weights) in " + human_seconds(record.seconds));
+}
+
+void Evaluation::adopt_raw_record(const std::string& model) const {
+  ModelRecord record = read_record(folder_ / (record_stem(model, name_of(WeightSet::raw)) + ".jsonl"));
+  const std::string raw = record_stem(model, record.weights);
+  record.weights = name_of(WeightSet::ema);
+  for (const char* extension : {".png", ".safetensors"}) {
+    if (const std::filesystem::path source = folder_ / (raw + extension); std::filesystem::exists(source)) {
+      AtomicPath copy(folder_ / (record_stem(model, record.weights) + extension));
+      std::filesystem::copy_file(source, copy.partial());
+      copy.commit();
+    }
+  }
+  write_record(folder_, record);
 }
 
 std::vector<DenoisingRecord> Evaluation::denoising(const DiffusionModel& model) const {

@@ -40,7 +40,8 @@ class Evaluation {
   void evaluate_real(Log& log) const;
   // Generates one image per prompt, scores them, takes the denoising loss on real images, and writes
   // <name>.<raw|ema>.jsonl, .png (the grid prompts' images in a row) and, with a scorer, .safetensors (features). The
-  // record comes last; one that already has this key is left as it is. An ensemble has no denoising loss.
+  // record comes last; one that already has this key is left as it is. An ensemble has no denoising loss. A model
+  // without EMA weights (a base) is evaluated once: its EMA record is the raw one.
   void evaluate(const EvaluatedModel& model, Log& log) const;
 
   [[nodiscard]] const std::vector<Prompt>& prompts() const { return prompts_; }
@@ -49,6 +50,7 @@ class Evaluation {
  private:
   void score(const std::vector<Image>& images, ModelRecord& record) const;
   void write(const std::vector<Image>& images, ModelRecord& record) const;
+  void adopt_raw_record(const std::string& model) const;
   [[nodiscard]] std::vector<DenoisingRecord> denoising(const DiffusionModel& model) const;
 
   EvaluationConfig config_;

@@ -75,7 +75,7 @@ void run_scorer(const RunContext& context) {
   if (stages.empty()) {
     throw ConfigError("soup train --scorer: the experiment has no section scorer", "see configs/scorer-icons.yaml");
   }
-  run_stage(context, *stages.front(), *context.patient, [&](const Digest&) -> StageResult {
+  run_stage(context, *stages.front(), *context.patient, [&](const Digest& key) -> StageResult {
     if (context.topology.rank != 0) {
       return {};
     }
@@ -89,7 +89,7 @@ void run_scorer(const RunContext& context) {
     config.held_out = held_out_of(context.experiment);
     const fs::path folder = context.folder_of(*stages.front());
     const ScorerAccuracy accuracy =
-        train_scorer(config, shards, SeedTree(context.experiment.seed), context.log, folder);
+        train_scorer(config, shards, SeedTree(context.experiment.seed), key, context.log, folder);
     context.log.info("scorer on held-out icons: " + to_json(accuracy).dump());
     return {sha256_file(folder / "model.safetensors")};
   });

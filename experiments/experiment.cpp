@@ -5,8 +5,9 @@
 #include "core/error.hpp"
 #include "experiments/experiment_checks.hpp"
 #include "experiments/experiment_keys.hpp"
+#include "experiments/yaml_parser.hpp"
+#include "experiments/yaml_path.hpp"
 #include "experiments/yaml_reader.hpp"
-#include "experiments/yaml_tree.hpp"
 #include "experiments/yaml_writer.hpp"
 
 namespace soup {
@@ -81,6 +82,10 @@ std::string to_yaml(const Experiment& experiment) {
 Digest digest_of(const Experiment& experiment) {
   Experiment copy = experiment;
   return sha256(write_keys([&copy](Keys& keys) { describe(keys, copy); }, {"name", "run_folder", "launch"}));
+}
+
+HeldOut held_out_of(const Experiment& experiment) {
+  return {.fraction = experiment.data.held_out, .seed = experiment.data.held_out_seed};
 }
 
 std::optional<LatentShape> latent_shape(const std::string& autoencoder) {

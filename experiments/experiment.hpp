@@ -113,6 +113,9 @@ std::string to_yaml(const Experiment& experiment);
 // Digest of the canonical text without name, run_folder and launch: of what decides the run's results.
 Digest digest_of(const Experiment& experiment);
 
+// The split every trainer, evaluation and scorer of this experiment uses.
+HeldOut held_out_of(const Experiment& experiment);
+
 // Side of a latent's pixel in image pixels, and channels of the latents of RGB images, of an autoencoder by its name.
 struct LatentShape {
   std::int64_t factor = 1;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "experiments/yaml_path.hpp"
 
 namespace soup {
 
@@ -24,14 +25,14 @@ class Checker {
 
   // A name that becomes a folder and a word in digests and tables.
   void folder_name(const std::string& key_path, const std::string& name, std::string_view also) const {
-    constexpr std::size_t kLongest = 64;
+    constexpr std::size_t longest = 64;
     const std::string allowed = "abcdefghijklmnopqrstuvwxyz0123456789_-" + std::string(also);
-    const bool good = !name.empty() && name.size() <= kLongest && name.front() != '-' && name.front() != '_' &&
+    const bool good = !name.empty() && name.size() <= longest && name.front() != '-' && name.front() != '_' &&
                       name.front() != '.' && name.find_first_not_of(allowed) == std::string::npos;
     if (!good) {
-      fail(key_path, fmt::format("\"{}\" cannot be a folder's name", name.substr(0, kLongest)),
+      fail(key_path, fmt::format("\"{}\" cannot be a folder's name", name.substr(0, longest)),
            fmt::format("use up to {} lower-case letters, digits, \"-\" and \"_\", and start with a letter or digit",
-                       kLongest));
+                       longest));
     }
   }
 

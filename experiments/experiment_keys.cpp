@@ -9,25 +9,25 @@ namespace soup {
 
 namespace {
 
-constexpr std::int64_t kManyImages = 1'000'000'000'000;
-constexpr std::array<std::string_view, 3> kOnDuplicate = {"report", "refuse", "drop"};
-constexpr std::array<std::string_view, 2> kLearningRateSchedules = {"constant", "cosine"};
-constexpr std::array<std::string_view, 3> kBetaSchedules = {"squaredcos_cap_v2", "linear", "scaled_linear"};
-constexpr std::array<std::string_view, 2> kPredictionTypes = {"v_prediction", "epsilon"};
-constexpr std::array<std::string_view, 2> kAutoencoders = {"identity", "space_to_depth_2"};
-constexpr std::array<std::string_view, 2> kDownBlocks = {"DownBlock2D", "CrossAttnDownBlock2D"};
-constexpr std::array<std::string_view, 2> kUpBlocks = {"UpBlock2D", "CrossAttnUpBlock2D"};
-constexpr std::array<std::string_view, 3> kActivations = {"quick_gelu", "gelu", "gelu_new"};
-constexpr std::array<std::string_view, 11> kContexts = {"actions",   "animations", "apps",   "categories",
-                                                        "devices",   "emblems",    "emotes", "international",
-                                                        "mimetypes", "places",     "status"};
+constexpr std::int64_t many_images = 1'000'000'000'000;
+constexpr std::array<std::string_view, 3> duplicate_choices = {"report", "refuse", "drop"};
+constexpr std::array<std::string_view, 2> learning_rate_schedules = {"constant", "cosine"};
+constexpr std::array<std::string_view, 3> beta_schedules = {"squaredcos_cap_v2", "linear", "scaled_linear"};
+constexpr std::array<std::string_view, 2> prediction_types = {"v_prediction", "epsilon"};
+constexpr std::array<std::string_view, 2> autoencoders = {"identity", "space_to_depth_2"};
+constexpr std::array<std::string_view, 2> down_blocks = {"DownBlock2D", "CrossAttnDownBlock2D"};
+constexpr std::array<std::string_view, 2> up_blocks = {"UpBlock2D", "CrossAttnUpBlock2D"};
+constexpr std::array<std::string_view, 3> activations = {"quick_gelu", "gelu", "gelu_new"};
+constexpr std::array<std::string_view, 11> icon_contexts = {"actions",   "animations", "apps",   "categories",
+                                                            "devices",   "emblems",    "emotes", "international",
+                                                            "mimetypes", "places",     "status"};
 
 void describe_on_duplicate(Keys& keys, std::string_view key, OnDuplicate& value) {
   std::string word(name_of(value));
-  keys.word(key, word, kOnDuplicate);
-  const auto found = std::ranges::find(kOnDuplicate, word);
-  SOUP_REQUIRE(found != kOnDuplicate.end(), "a word that is not among the choices");
-  value = static_cast<OnDuplicate>(found - kOnDuplicate.begin());
+  keys.word(key, word, duplicate_choices);
+  const auto found = std::ranges::find(duplicate_choices, word);
+  SOUP_REQUIRE(found != duplicate_choices.end(), "a word that is not among the choices");
+  value = static_cast<OnDuplicate>(found - duplicate_choices.begin());
 }
 
 void describe_icon_theme(Keys& keys, std::string& theme, IconThemeSource& source) {
@@ -44,9 +44,9 @@ void describe_icon_theme(Keys& keys, std::string& theme, IconThemeSource& source
     std::ranges::transform(source.style, source.style.begin(),
                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   }
-  keys.word_list("contexts", source.contexts, kContexts);
-  keys.whole("limit", source.limit, {0, kManyImages});
-  keys.whole("per_key_limit", source.per_key_limit, {0, kManyImages});
+  keys.word_list("contexts", source.contexts, icon_contexts);
+  keys.whole("limit", source.limit, {0, many_images});
+  keys.whole("per_key_limit", source.per_key_limit, {0, many_images});
 }
 
 void describe_idx(Keys& keys, IdxSource& source) {
@@ -59,7 +59,7 @@ void describe_idx(Keys& keys, IdxSource& source) {
   std::vector<std::int64_t> classes(source.classes.begin(), source.classes.end());
   keys.whole_list("classes", classes, {0, 255});
   source.classes.assign(classes.begin(), classes.end());
-  keys.whole("limit", source.limit, {0, kManyImages});
+  keys.whole("limit", source.limit, {0, many_images});
 }
 
 void describe_shards(Keys& keys, std::vector<ShardSpec>& shards) {
@@ -85,8 +85,8 @@ void describe(Keys& keys, UNetConfig& unet) {
   keys.whole("sample_size", unet.sample_size, {1, 1024});
   keys.whole("in_channels", unet.in_channels, {1, 4096});
   keys.whole("out_channels", unet.out_channels, {1, 4096});
-  keys.word_list("down_block_types", unet.down_block_types, kDownBlocks);
-  keys.word_list("up_block_types", unet.up_block_types, kUpBlocks);
+  keys.word_list("down_block_types", unet.down_block_types, down_blocks);
+  keys.word_list("up_block_types", unet.up_block_types, up_blocks);
   keys.whole_list("block_out_channels", unet.block_out_channels, {1, 8192});
   keys.whole("layers_per_block", unet.layers_per_block, {1, 16});
   keys.whole("attention_head_dim", unet.attention_head_dim, {1, 256});
@@ -104,16 +104,16 @@ void describe(Keys& keys, TextEncoderConfig& text) {
   keys.whole("num_hidden_layers", text.num_hidden_layers, {1, 64});
   keys.whole("num_attention_heads", text.num_attention_heads, {1, 256});
   keys.whole("max_position_embeddings", text.max_position_embeddings, {3, 1024});
-  keys.word("hidden_act", text.hidden_act, kActivations);
+  keys.word("hidden_act", text.hidden_act, activations);
   keys.number("layer_norm_eps", text.layer_norm_eps, {.least = 0.0, .most = 0.1, .above_least = true});
 }
 
 void describe(Keys& keys, ScheduleConfig& schedule) {
   keys.whole("num_train_timesteps", schedule.num_train_timesteps, {2, 100000});
-  keys.word("beta_schedule", schedule.beta_schedule, kBetaSchedules);
+  keys.word("beta_schedule", schedule.beta_schedule, beta_schedules);
   keys.number("beta_start", schedule.beta_start, {0.0, 1.0, true, true});
   keys.number("beta_end", schedule.beta_end, {0.0, 1.0, true, true});
-  keys.word("prediction_type", schedule.prediction_type, kPredictionTypes);
+  keys.word("prediction_type", schedule.prediction_type, prediction_types);
 }
 
 void describe(Keys& keys, BaseConfig& base) {
@@ -149,11 +149,11 @@ void describe(Keys& keys, LaunchConfig& launch) {
 }  // namespace
 
 void describe(Keys& keys, TrainConfig& train) {
-  keys.whole("images", train.images, {1, kManyImages});
+  keys.whole("images", train.images, {1, many_images});
   keys.whole("batch", train.batch, {1, 65536});
   keys.number("learning_rate", train.learning_rate, {.least = 0.0, .most = 1.0, .above_least = true});
-  keys.whole("warmup_images", train.warmup_images, {0, kManyImages});
-  keys.word("lr_schedule", train.lr_schedule, kLearningRateSchedules);
+  keys.whole("warmup_images", train.warmup_images, {0, many_images});
+  keys.word("lr_schedule", train.lr_schedule, learning_rate_schedules);
   keys.number("final_lr_fraction", train.final_lr_fraction, {0.0, 1.0});
   keys.number("weight_decay", train.weight_decay, {0.0, 10.0});
   keys.number("beta1", train.beta1, {.least = 0.0, .most = 1.0, .below_most = true});
@@ -162,12 +162,12 @@ void describe(Keys& keys, TrainConfig& train) {
   keys.number("clip_norm", train.clip_norm, {0.0, 1e6});
   keys.number("caption_dropout", train.caption_dropout, {0.0, 1.0});
   keys.number("style_dropout", train.style_dropout, {0.0, 1.0});
-  keys.whole("ema_halflife_images", train.ema_halflife_images, {0, kManyImages});
+  keys.whole("ema_halflife_images", train.ema_halflife_images, {0, many_images});
   keys.number("ema_rampup", train.ema_rampup, {0.0, 1.0});
   keys.truth("train_text_encoder", train.train_text_encoder);
-  keys.whole("checkpoint_images", train.checkpoint_images, {1, kManyImages});
-  keys.whole("log_images", train.log_images, {1, kManyImages});
-  keys.whole("validate_images", train.validate_images, {0, kManyImages});
+  keys.whole("checkpoint_images", train.checkpoint_images, {1, many_images});
+  keys.whole("log_images", train.log_images, {1, many_images});
+  keys.whole("validate_images", train.validate_images, {0, many_images});
   keys.truth("snapshots", train.snapshots);
 }
 
@@ -180,11 +180,12 @@ void describe(Keys& keys, ScorerConfig& scorer) {
   keys.whole("text_heads", scorer.text_heads, {1, 256});
   keys.whole("embedding", scorer.embedding, {1, 8192});
   keys.text_list("contexts", scorer.contexts);
-  keys.whole("images", scorer.images, {1, kManyImages});
+  keys.whole("images", scorer.images, {1, many_images});
   keys.whole("batch", scorer.batch, {2, 65536});
   keys.number("learning_rate", scorer.learning_rate, {.least = 0.0, .most = 1.0, .above_least = true});
-  keys.whole("warmup_images", scorer.warmup_images, {0, kManyImages});
+  keys.whole("warmup_images", scorer.warmup_images, {0, many_images});
   keys.number("weight_decay", scorer.weight_decay, {0.0, 10.0});
+  keys.number("style_balance", scorer.style_balance, {0.0, 1.0});
   keys.number("style_dropout", scorer.style_dropout, {0.0, 1.0});
   keys.number("context_weight", scorer.context_weight, {0.0, 100.0});
   keys.number("style_weight", scorer.style_weight, {0.0, 100.0});
@@ -228,7 +229,7 @@ void describe(Keys& keys, ShardSpec& shard) {
 }
 
 void describe(Keys& keys, ModelConfig& architecture) {
-  keys.word("autoencoder", architecture.autoencoder, kAutoencoders);
+  keys.word("autoencoder", architecture.autoencoder, autoencoders);
   keys.section("unet", [&architecture](Keys& inner) { describe(inner, architecture.unet); });
   keys.section("text_encoder", [&architecture](Keys& inner) { describe(inner, architecture.text_encoder); });
   keys.section("schedule", [&architecture](Keys& inner) { describe(inner, architecture.schedule); });
@@ -258,8 +259,8 @@ void describe(Keys& keys, Experiment& experiment) {
   }
 }
 
-std::string_view name_of(OnDuplicate on_duplicate) {
-  return kOnDuplicate.at(static_cast<std::size_t>(on_duplicate));
+std::string_view name_of(OnDuplicate value) {
+  return duplicate_choices.at(static_cast<std::size_t>(value));
 }
 
 std::filesystem::path default_theme_root(const std::string& package, const std::string& theme) {

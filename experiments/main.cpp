@@ -22,7 +22,7 @@ namespace soup {
 namespace {
 
 // Mapping libtorch takes a quarter of a second at every start; verbs that do without it answer at once.
-constexpr std::array<std::pair<const char*, const char*>, 4> kTorchVerbs = {{
+constexpr std::array<std::pair<const char*, const char*>, 4> torch_verbs = {{
     {"run", "Run an experiment: all its stages in order, skipping those that are done"},
     {"train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon"},
     {"sample", "Make images from captions with any model folder"},
@@ -30,7 +30,7 @@ constexpr std::array<std::pair<const char*, const char*>, 4> kTorchVerbs = {{
 }};
 
 bool is_torch_verb(std::string_view word) {
-  return std::ranges::any_of(kTorchVerbs, [word](const auto& verb) { return verb.first == word; });
+  return std::ranges::any_of(torch_verbs, [word](const auto& verb) { return verb.first == word; });
 }
 
 // Replaces this process by soup-torch with the same arguments.
@@ -58,7 +58,7 @@ int run(int argc, char** argv) {
   program.name("soup");
   program.set_version_flag("--version", fmt::format("soup {}{}", soup_version(), commit_text()));
   program.require_subcommand(1);
-  for (const auto& [name, purpose] : kTorchVerbs) {
+  for (const auto& [name, purpose] : torch_verbs) {
     program.add_subcommand(name, purpose);
   }
   std::vector<Verb> verbs = {add_plan(program),   add_merge(program),  add_add(program),

@@ -11,7 +11,7 @@ namespace soup {
 
 namespace {
 
-constexpr std::uintmax_t kMaxConfigBytes = 1U << 20;
+constexpr std::uintmax_t max_config_bytes = 1U << 20;
 
 std::int64_t linear(std::int64_t in, std::int64_t out) {
   return in * out + out;
@@ -103,7 +103,7 @@ std::uint64_t stored_count(const ModelFolder& model, const std::string& part) {
 }
 
 nlohmann::json read_config(const std::filesystem::path& file) {
-  nlohmann::json json = nlohmann::json::parse(read_file(file, kMaxConfigBytes), nullptr, false);
+  nlohmann::json json = nlohmann::json::parse(read_file(file, max_config_bytes), nullptr, false);
   if (!json.is_object()) {
     throw DataError(file, "not a JSON object", "is this a model folder of soup or diffusers?");
   }

@@ -17,14 +17,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // Before a theme is imported, how many icons it has is not known; Debian's have between 150 and 7,300.
-constexpr std::uint64_t kAssumedIcons = 1500;
-constexpr std::uint64_t kBytesPerCaption = 256;  // captions, keys, digests of one image
+constexpr std::uint64_t assumed_icons = 1500;
+constexpr std::uint64_t bytes_per_caption = 256;  // captions, keys, digests of one image
 // A forward pass is a third of a training step's work (forward, and twice that backward).
-constexpr double kForwardShare = 1.0 / 3.0;
+constexpr double forward_share = 1.0 / 3.0;
 // What LibTorch, MPI and the program itself keep resident.
-constexpr std::uint64_t kProgramBytes = 300ULL << 20;
+constexpr std::uint64_t program_bytes = 300ULL << 20;
 // Numbers that autograd keeps per image, latent pixel and channel of the first level: a rough estimate.
-constexpr std::uint64_t kActivationsPerChannel = 150;
+constexpr std::uint64_t activations_per_channel = 150;
 
 class Planner {
  public:
@@ -97,12 +97,12 @@ class Planner {
     } else if (const auto* idx = std::get_if<IdxSource>(&shard.source)) {
       limit = idx->limit;
     }
-    return limit > 0 ? limit : kAssumedIcons;
+    return limit > 0 ? limit : assumed_icons;
   }
 
   [[nodiscard]] std::uint64_t image_bytes() const {
     const auto side = static_cast<std::uint64_t>(experiment_.data.resolution);
-    return side * side * 3 + kBytesPerCaption;
+    return side * side * 3 + bytes_per_caption;
   }
 
   [[nodiscard]] std::uint64_t bytes_of(const StagePlan& item) const {
@@ -160,7 +160,7 @@ class Planner {
       // Guidance is two passes a step; every model is evaluated with raw and averaged weights.
       const double passes =
           static_cast<double>(evaluation.prompts * evaluation.steps * 2 + evaluation.denoising_images);
-      item.seconds = 2.0 * static_cast<double>(models()) * passes * kForwardShare * work_per_image() / (rate * cores);
+      item.seconds = 2.0 * static_cast<double>(models()) * passes * forward_share * work_per_image() / (rate * cores);
     } else if (item.stage.kind == StageKind::import_shard) {
       item.basis = Basis::assumed;
       item.seconds = static_cast<double>(item.images) / assumed_import_rate;
@@ -203,8 +203,8 @@ class Planner {
     const auto pixels = static_cast<std::uint64_t>(size_.sample_size * size_.sample_size);
     const auto channels = static_cast<std::uint64_t>(size_.first_channels);
     // Weights, gradients, two moments, average; and what autograd keeps.
-    return kProgramBytes + size_.all() * 5 * sizeof(float) +
-           batch * pixels * channels * kActivationsPerChannel * sizeof(float);
+    return program_bytes + size_.all() * 5 * sizeof(float) +
+           batch * pixels * channels * activations_per_channel * sizeof(float);
   }
 
   const Experiment& experiment_;

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "core/atomic_file.hpp"
 #include "data/shard_file.hpp"
 #include "experiments/model_size.hpp"
-#include "experiments/yaml_tree.hpp"
+#include "experiments/yaml_parser.hpp"
 #include "launch/topology.hpp"
 
 namespace soup {
@@ -125,6 +127,43 @@ void check_owner(const Experiment& experiment) {
   }
 }
 
+// A scorer that was trained on a name would judge pictures of it by what it remembers.
+void check_scorer(const Experiment& experiment) {
+  const fs::path& scorer = experiment.evaluation.scorer;
+  if (scorer.empty() || experiment.data.shards.empty()) {
+    return;
+  }
+  std::error_code error;
+  if (!fs::is_directory(scorer, error)) {
+    throw DataError(scorer, "there is no scorer folder here (evaluation.scorer)",
+                    "leave evaluation.scorer out to do without alignment scores");
+  }
+  const fs::path recipe = scorer / "recipe.json";
+  const nlohmann::json parsed = nlohmann::json::parse(read_file(recipe), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json* held_out = &parsed;
+  for (const char* key : {"configuration", "held_out"}) {
+    if (!held_out->is_object() || !held_out->contains(key)) {
+      throw DataError(recipe, "does not say which names the scorer was not trained on (configuration.held_out)",
+                      "it is written by soup train --scorer");
+    }
+    held_out = &held_out->at(key);
+  }
+  const HeldOut ours = held_out_of(experiment);
+  const auto field = [held_out](const char* key) {
+    return held_out->is_object() ? held_out->value(key, nlohmann::json()) : nlohmann::json();
+  };
+  const nlohmann::json fraction = field("fraction");
+  const nlohmann::json seed = field("seed");
+  if (!fraction.is_number() || !seed.is_number_unsigned() || fraction.get<double>() < ours.fraction ||
+      seed.get<std::uint64_t>() != ours.seed) {
+    throw ConfigError(
+        fmt::format("the scorer {} was trained on names that this experiment holds out: it left out data.held_out {} "
+                    "of seed {}, the experiment {} of seed {}",
+                    scorer.native(), fraction.dump(), seed.dump(), ours.fraction, ours.seed),
+        "use the same data.held_out_seed and no larger data.held_out, or train a scorer on this split");
+  }
+}
+
 }  // namespace
 
 std::vector<Error> preflight(const Experiment& experiment, int ranks) {
@@ -139,14 +178,7 @@ std::vector<Error> preflight(const Experiment& experiment, int ranks) {
     problems.collect([&] { check_source(shard, experiment.data); });
   }
   problems.collect([&] { check_base(experiment); });
-  problems.collect([&] {
-    std::error_code error;
-    if (const fs::path& scorer = experiment.evaluation.scorer;
-        !scorer.empty() && !experiment.data.shards.empty() && !fs::is_directory(scorer, error)) {
-      throw DataError(scorer, "there is no scorer folder here (evaluation.scorer)",
-                      "leave evaluation.scorer out to do without alignment scores");
-    }
-  });
+  problems.collect([&] { check_scorer(experiment); });
   return problems.take();
 }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "core/error.hpp"
@@ -38,7 +40,42 @@ ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardF
         {"merkle_root", shard.root().hex()}, {"trained_on", set.digest.hex()}, {"images", set.images.size()}};
   }
   data.styles.assign(styles.begin(), styles.end());
+  const auto style_of = [&shards](const ImagePlace& place) -> const std::string& {
+    return shards[place.shard].style(place.image);
+  };
+  std::ranges::stable_sort(data.places, {}, style_of);
+  for (std::size_t i = 1; i <= data.places.size(); ++i) {
+    if (i == data.places.size() || style_of(data.places[i]) != style_of(data.places[i - 1])) {
+      data.style_ends.push_back(i);
+    }
+  }
   return data;
+}
+
+std::vector<double> style_shares(const ScorerData& data, double balance) {
+  std::vector<double> shares;
+  double sum = 0.0;
+  std::size_t begin = 0;
+  for (const std::size_t end : data.style_ends) {
+    shares.push_back(std::pow(static_cast<double>(end - begin), 1.0 - balance));
+    sum += shares.back();
+    begin = end;
+  }
+  for (double& share : shares) {
+    share /= sum;
+  }
+  return shares;
+}
+
+const ImagePlace& ScorerBatches::draw(std::uint64_t counter) const {
+  RandomStream stream = seeds_.stream("scorer_image", "", counter);
+  double left = stream.uniform();
+  std::size_t style = 0;
+  while (style + 1 < style_shares_.size() && left >= style_shares_[style]) {
+    left -= style_shares_[style++];
+  }
+  const std::size_t begin = style == 0 ? 0 : data_.style_ends[style - 1];
+  return data_.places[begin + stream.below(data_.style_ends[style] - begin)];
 }
 
 ScorerBatch ScorerBatches::make(std::uint64_t first_counter) {
@@ -52,7 +89,7 @@ ScorerBatch ScorerBatches::make(std::uint64_t first_counter) {
   std::vector<bool> plain(batch);
   for (std::size_t i = 0; i < batch; ++i) {
     const std::uint64_t counter = first_counter + i;
-    places[i] = data_.places[order_.at(counter)];
+    places[i] = draw(counter);
     const auto& [shard_index, image] = places[i];
     const ShardFile& shard = shards_[shard_index];
     plain[i] =

@@ -20,7 +20,8 @@ namespace soup {
 
 // Every image the scorer may learn from, and the classes they have.
 struct ScorerData {
-  std::vector<ImagePlace> places;
+  std::vector<ImagePlace> places;                   // grouped by style
+  std::vector<std::size_t> style_ends;              // place behind the last of each style, those without one included
   std::vector<std::string> captions;                // plain and styled, for the tokenizer
   std::vector<std::string> styles;                  // sorted
   nlohmann::json roots = nlohmann::json::object();  // per shard: Merkle root, digest of the images trained on
@@ -28,6 +29,9 @@ struct ScorerData {
 
 // Throws DataError: no shard, shards of different sizes, images that are not square RGB.
 ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardFile> shards);
+
+// How often each style (as in style_ends) is drawn: proportional to its images to the power 1 - balance; sums to 1.
+std::vector<double> style_shares(const ScorerData& data, double balance);
 
 struct ScorerBatch {
   at::Tensor images;            // float [B, 3, R, R] in [-1, 1]
@@ -46,7 +50,7 @@ class ScorerBatches {
         data_(data),
         tokenizer_(tokenizer),
         seeds_(seeds),
-        order_(seeds, "scorer", data.places.size()) {}
+        style_shares_(style_shares(data, config.style_balance)) {}
 
   // Images first_counter ... first_counter + batch - 1.
   ScorerBatch make(std::uint64_t first_counter);
@@ -55,6 +59,8 @@ class ScorerBatches {
   const std::string& caption(const ImagePlace& place) const { return shards_[place.shard].caption(place.image); }
   const std::string& style(const ImagePlace& place) const { return shards_[place.shard].style(place.image); }
 
+  // With replacement: a style by its share, then any of its images.
+  [[nodiscard]] const ImagePlace& draw(std::uint64_t counter) const;
   void copy_shifted(std::span<const std::uint8_t> pixels, std::uint64_t counter, const at::Tensor& out) const;
 
   const ScorerConfig& config_;
@@ -62,7 +68,7 @@ class ScorerBatches {
   const ScorerData& data_;
   const Tokenizer& tokenizer_;
   SeedTree seeds_;
-  SampleOrder order_;
+  std::vector<double> style_shares_;
 };
 
 }  // namespace soup

@@ -30,6 +30,7 @@ struct ScorerConfig {
   double learning_rate = 2e-3;
   std::uint64_t warmup_images = 10000;
   double weight_decay = 0.05;
+  double style_balance = 0.5;   // 0: styles as often as their images; 1: every style equally often
   double style_dropout = 0.5;   // probability of leaving the style words out of a caption
   double context_weight = 0.2;  // of the context head's cross-entropy in the loss
   double style_weight = 0.2;    // of the style head's

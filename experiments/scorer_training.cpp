@@ -1,6 +1,7 @@
 #include "experiments/scorer_training.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,9 +12,11 @@
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/progress.hpp"
+#include "core/signals.hpp"
 #include "experiments/prompts.hpp"
 #include "experiments/scorer_batches.hpp"
 #include "trainer/adamw.hpp"
+#include "trainer/checkpoint.hpp"
 #include "trainer/flat_state.hpp"
 
 namespace soup {
@@ -77,6 +80,123 @@ at::Tensor loss_of(ScorerNetwork& network, const ScorerConfig& config, const Sco
   return loss;
 }
 
+TrainConfig schedule_of(const ScorerConfig& config) {
+  TrainConfig schedule;
+  schedule.batch = config.batch;
+  schedule.images = (config.images + config.batch - 1) / config.batch * config.batch;
+  schedule.learning_rate = config.learning_rate;
+  schedule.warmup_images = config.warmup_images;
+  schedule.final_lr_fraction = 0.0;
+  schedule.weight_decay = config.weight_decay;
+  return schedule;
+}
+
+void check_batch(const ScorerConfig& config, const ScorerData& data) {
+  if (config.batch < 2 || data.places.size() < static_cast<std::size_t>(config.batch)) {
+    throw DataError(
+        "scorer",
+        "has " + std::to_string(data.places.size()) + " training images and batches of " + std::to_string(config.batch),
+        "a batch needs two images or more, and must not exceed the images there are");
+  }
+}
+
+nlohmann::json to_json(const std::vector<LossPoint>& curve) {
+  nlohmann::json points = nlohmann::json::array();
+  for (const LossPoint& point : curve) {
+    points.push_back({{"images", point.images}, {"loss", point.loss}});
+  }
+  return points;
+}
+
+// The loop: from the newest checkpoint of this key in `folder`, or from the start, until all images are seen.
+class ScorerLoop {
+ public:
+  ScorerLoop(ScorerNetwork& network, const ScorerConfig& config, FlatState& state, Digest key,
+             std::filesystem::path folder)
+      : network_(network),
+        config_(config),
+        schedule_(schedule_of(config)),
+        state_(state),
+        optimizer_(state, schedule_),
+        key_(key),
+        folder_(std::move(folder)) {}
+
+  // Returns the loss curve. Throws Interrupted after a checkpoint when a stop signal came, DataError on NaN.
+  std::vector<LossPoint> run(ScorerBatches& batches, Log& log) {
+    std::filesystem::create_directories(folder_);
+    if (auto found = read_checkpoint(folder_, key_, state_.layout().digest(), buffers(), log)) {
+      clock_ = std::move(*found);
+      optimizer_.set_steps(clock_.steps);
+      log.info("scorer: goes on after " + std::to_string(clock_.images) + " images");
+    }
+    const std::uint64_t log_images = std::max<std::uint64_t>(schedule_.images / curve_points, config_.batch);
+    network_.train();
+    Progress progress(log, "scorer", schedule_.images, "images", clock_.images);
+    while (clock_.images < schedule_.images) {
+      const std::uint64_t before = clock_.images;
+      const double loss = step(batches.make(before));
+      clock_.images += config_.batch;
+      clock_.steps = optimizer_.steps();
+      clock_.window_loss += loss;
+      clock_.window_images += config_.batch;
+      const bool finished = clock_.images >= schedule_.images;
+      if (finished || before / log_images != clock_.images / log_images) {
+        const double steps = static_cast<double>(clock_.window_images) / static_cast<double>(config_.batch);
+        clock_.curve.push_back({clock_.images, clock_.window_loss / steps, learning_rate_at(schedule_, before), -1.0});
+        clock_.window_loss = 0.0;
+        clock_.window_images = 0;
+      }
+      progress.advance_to(clock_.images, fmt::format("loss {:.4f}", loss));
+      const bool stop = stop_requested() && !finished;
+      if (stop || before / checkpoint_images != clock_.images / checkpoint_images) {
+        write_checkpoint(folder_, key_, state_.layout().digest(), clock_, buffers());
+      }
+      if (stop) {
+        throw Interrupted(
+            fmt::format("scorer: stopped by a signal after {} images, checkpoint written", clock_.images));
+      }
+    }
+    progress.finish();
+    return clock_.curve;
+  }
+
+ private:
+  static constexpr std::uint64_t curve_points = 50;
+  static constexpr std::uint64_t checkpoint_images = 50'000;
+
+  double step(const ScorerBatch& batch) {
+    state_.gradients().zero_();
+    const at::Tensor loss = loss_of(network_, config_, batch);
+    const double value = loss.item<double>();
+    loss.backward();
+    const double norm = state_.gradients().norm().item<double>();
+    if (!std::isfinite(value) || !std::isfinite(norm)) {
+      throw DataError("scorer", fmt::format("NaN or Inf after {} images (loss {})", clock_.images, value),
+                      "lower learning_rate; the last good checkpoint stays");
+    }
+    if (norm > clip_norm) {
+      state_.gradients().mul_(clip_norm / norm);
+    }
+    optimizer_.step(learning_rate_at(schedule_, clock_.images));
+    network_.logit_scale().detach().clamp_max_(max_logit_scale);
+    return value;
+  }
+
+  // No average of the weights is kept: the rate ends at zero, which averages as well.
+  TrainBuffers buffers() {
+    return {state_.weight_span(), {}, flat_span(optimizer_.first_moment()), flat_span(optimizer_.second_moment())};
+  }
+
+  ScorerNetwork& network_;
+  const ScorerConfig& config_;
+  TrainConfig schedule_;
+  FlatState& state_;
+  AdamW optimizer_;
+  Digest key_;
+  std::filesystem::path folder_;
+  TrainClock clock_;
+};
+
 // Mean and deviation of each feature over all training images, in double.
 void standardise_features(const std::shared_ptr<ScorerNetwork>& network,
                           const std::shared_ptr<const Tokenizer>& tokenizer, std::span<const ShardFile> shards,
@@ -107,6 +227,7 @@ nlohmann::json to_json(const ScorerConfig& config) {
           {"learning_rate", config.learning_rate},
           {"warmup_images", config.warmup_images},
           {"weight_decay", config.weight_decay},
+          {"style_balance", config.style_balance},
           {"style_dropout", config.style_dropout},
           {"context_weight", config.context_weight},
           {"style_weight", config.style_weight},
@@ -116,63 +237,19 @@ nlohmann::json to_json(const ScorerConfig& config) {
 
 }  // namespace
 
-ScorerAccuracy train_scorer(const ScorerConfig& config, std::span<const ShardFile> shards, SeedTree seeds, Log& log,
-                            const std::filesystem::path& folder) {
+ScorerAccuracy train_scorer(const ScorerConfig& config, std::span<const ShardFile> shards, SeedTree seeds,
+                            const Digest& key, Log& log, const std::filesystem::path& folder) {
   const ScorerData data = gather_scorer_data(config, shards);
-  if (config.batch < 2 || data.places.size() < static_cast<std::size_t>(config.batch)) {
-    throw DataError(
-        "scorer",
-        "has " + std::to_string(data.places.size()) + " training images and batches of " + std::to_string(config.batch),
-        "a batch needs two images or more, and must not exceed the images there are");
-  }
+  check_batch(config, data);
   const auto tokenizer =
       std::make_shared<const Tokenizer>(Tokenizer::learn(data.captions, config.vocab_size, config.max_tokens));
   const auto network = make_network(config, shards[0].height(), data.styles, *tokenizer, seeds);
   FlatState state({{"scorer", network.get()}});
-  TrainConfig schedule;
-  schedule.batch = config.batch;
-  schedule.images = (config.images + config.batch - 1) / config.batch * config.batch;
-  schedule.learning_rate = config.learning_rate;
-  schedule.warmup_images = config.warmup_images;
-  schedule.final_lr_fraction = 0.0;
-  schedule.weight_decay = config.weight_decay;
-  AdamW optimizer(state, schedule);
-  ScorerBatches batches(config, shards, data, *tokenizer, seeds);
-
   log.info("scorer: " + std::to_string(state.layout().count()) + " parameters, " + std::to_string(data.places.size()) +
            " training images, " + std::to_string(data.styles.size()) + " styles");
-  nlohmann::json curve = nlohmann::json::array();
-  const std::uint64_t steps = schedule.images / config.batch;
-  const std::uint64_t log_every = std::max<std::uint64_t>(1, steps / 50);
-  double running = 0.0;
-  network->train();
-  {
-    Progress progress(log, "scorer", schedule.images, "images");
-    for (std::uint64_t step = 0; step < steps; ++step) {
-      const std::uint64_t seen = step * config.batch;
-      state.gradients().zero_();
-      const at::Tensor loss = loss_of(*network, config, batches.make(seen));
-      const double value = loss.item<double>();
-      if (!std::isfinite(value)) {
-        throw DataError("scorer", "the loss is not finite after " + std::to_string(seen) + " images",
-                        "lower learning_rate");
-      }
-      loss.backward();
-      const double norm = state.gradients().norm().item<double>();
-      if (norm > clip_norm) {
-        state.gradients().mul_(clip_norm / norm);
-      }
-      optimizer.step(learning_rate_at(schedule, seen));
-      network->logit_scale().detach().clamp_max_(max_logit_scale);
-      running += value;
-      if ((step + 1) % log_every == 0) {
-        const double mean = running / static_cast<double>(log_every);
-        running = 0.0;
-        curve.push_back({{"images", seen + config.batch}, {"loss", mean}});
-        progress.advance_to(seen + config.batch, "loss " + std::to_string(mean));
-      }
-    }
-  }
+
+  ScorerBatches batches(config, shards, data, *tokenizer, seeds);
+  const std::vector<LossPoint> curve = ScorerLoop(*network, config, state, key, folder).run(batches, log);
   standardise_features(network, tokenizer, shards, data);
 
   const Scorer scorer(network, tokenizer);
@@ -182,10 +259,10 @@ ScorerAccuracy train_scorer(const ScorerConfig& config, std::span<const ShardFil
   const nlohmann::json recipe = {{"configuration", to_json(config)},
                                  {"seed", seeds.root()},
                                  {"parameters", state.layout().count()},
-                                 {"images_seen", schedule.images},
+                                 {"images_seen", curve.back().images},
                                  {"training_images", data.places.size()},
                                  {"data", data.roots},
-                                 {"loss", curve},
+                                 {"loss", to_json(curve)},
                                  {"model_sha256", sha256_file(output.partial() / "model.safetensors").hex()},
                                  {"held_out_accuracy", soup::to_json(accuracy)}};
   write_file_atomically(output.partial() / "recipe.json", recipe.dump(2) + "\n");

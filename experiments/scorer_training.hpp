@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 
+#include "core/digest.hpp"
 #include "core/log.hpp"
 #include "core/random.hpp"
 #include "data/shard_file.hpp"
@@ -33,11 +34,13 @@ struct ScorerAccuracy {
 ScorerAccuracy measure_scorer(const Scorer& scorer, std::span<const ShardFile> shards, const HeldOut& held_out);
 
 // Contrastive training (InfoNCE in both directions, Radford et al. 2021, figure 3) plus the two heads' cross-entropies,
-// on every image of the shards whose key is not held out. Draws from streams "init", "order", "scorer_caption" and
-// "scorer_shift" of `seeds`, so the result is a function of configuration, shards and seed (on one kind of machine).
-// Writes `folder` atomically: the scorer's files and recipe.json (configuration, seed, data roots, images seen, loss
-// curve, accuracy). Throws DataError: shards of different sizes or not RGB, fewer training images than one batch, NaN.
-ScorerAccuracy train_scorer(const ScorerConfig& config, std::span<const ShardFile> shards, SeedTree seeds, Log& log,
-                            const std::filesystem::path& folder);
+// on every image of the shards whose key is not held out. Draws from streams "init", "scorer_image", "scorer_caption"
+// and "scorer_shift" of `seeds`, so the result is a function of configuration, shards and seed (on one kind of
+// machine). Goes on from the newest checkpoint in `folder` that was written under the same `key`. Then writes `folder`
+// atomically: the scorer's files and recipe.json (configuration, seed, data roots, images seen, loss curve, accuracy).
+// Throws Interrupted after a checkpoint when a stop signal came; DataError: shards of different sizes or not RGB, fewer
+// training images than one batch, NaN.
+ScorerAccuracy train_scorer(const ScorerConfig& config, std::span<const ShardFile> shards, SeedTree seeds,
+                            const Digest& key, Log& log, const std::filesystem::path& folder);
 
 }  // namespace soup

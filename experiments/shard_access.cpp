@@ -14,10 +14,6 @@ std::filesystem::path shard_path(const std::filesystem::path& run_folder, const 
   return run_folder / import_stage.folder / "shard.h5";
 }
 
-HeldOut held_out_of(const Experiment& experiment) {
-  return {.fraction = experiment.data.held_out, .seed = experiment.data.held_out_seed};
-}
-
 void write_exclusions(const std::filesystem::path& file, const std::string& shard,
                       const std::set<std::uint64_t>& images) {
   write_file_atomically(file, nlohmann::ordered_json({{"shard", shard}, {"excluded", images}}).dump(1) + "\n");

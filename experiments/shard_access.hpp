@@ -15,8 +15,6 @@ namespace soup {
 
 // run/data/<shard>/shard.h5 of an import stage.
 std::filesystem::path shard_path(const std::filesystem::path& run_folder, const Stage& import_stage);
-// The split every trainer and evaluation of this experiment uses.
-HeldOut held_out_of(const Experiment& experiment);
 
 // The images of a data shard that the duplicates stage dropped: writes and reads its exclusion file. Throws DataError.
 void write_exclusions(const std::filesystem::path& file, const std::string& shard,

@@ -88,9 +88,9 @@ std::string identity_of_model(const fs::path& folder) {
     return "missing";
   }
   std::vector<fs::path> files = {"model_index.json"};
-  constexpr std::array<const char*, 8> kParts = {"unet",      "unet_ema", "text_encoder", "text_encoder_ema",
-                                                 "tokenizer", "vae",      "autoencoder",  "scheduler"};
-  for (const char* part : kParts) {
+  constexpr std::array<const char*, 8> parts = {"unet",      "unet_ema", "text_encoder", "text_encoder_ema",
+                                                "tokenizer", "vae",      "autoencoder",  "scheduler"};
+  for (const char* part : parts) {
     if (fs::is_directory(folder / part, error)) {
       add_files(folder, part, files);
     }

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "core/error.hpp"
@@ -19,17 +21,14 @@ std::string import_name(const ShardSpec& shard, bool is_base) {
 }
 
 // Canonical text of the values that decide a training's weights: not what is only logged, checked or saved on the way.
-std::string training_text(TrainConfig train) {
-  return write_keys([&train](Keys& keys) { describe(keys, train); },
-                    {"checkpoint_images", "log_images", "validate_images", "snapshots"});
+std::string training_text(TrainConfig train, std::set<std::string, std::less<>> left_out = {}) {
+  left_out.insert({"checkpoint_images", "log_images", "validate_images", "snapshots"});
+  return write_keys([&train](Keys& keys) { describe(keys, train); }, left_out);
 }
 
 // The same for every length of the training, where the length changes nothing on the way: at a constant rate.
-std::string trajectory_text(TrainConfig train) {
-  if (train.lr_schedule == "constant") {
-    train.images = TrainConfig{}.images;
-  }
-  return training_text(train);
+std::string trajectory_text(const TrainConfig& train) {
+  return train.lr_schedule == "constant" ? training_text(train, {"images"}) : training_text(train);
 }
 
 // The split decides which images every trainer and evaluation sees.

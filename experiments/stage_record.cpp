@@ -12,10 +12,10 @@ namespace soup {
 
 namespace {
 
-constexpr int kDoneVersion = 1;
+constexpr int done_version = 1;
 // Raised when a stage makes something else of the same settings: older results are then made again.
-constexpr std::uint64_t kStageFormat = 1;
-constexpr std::uintmax_t kMaxDoneBytes = 16U << 20;
+constexpr std::uint64_t stage_format = 1;
+constexpr std::uintmax_t max_done_bytes = 16U << 20;
 
 std::filesystem::path done_file(const std::filesystem::path& stage_folder) {
   return stage_folder / "DONE";
@@ -32,7 +32,7 @@ class States {
 
   std::optional<Digest> key(const Stage& stage) {
     Sha256 hash;
-    hash.update_u64(kStageFormat);
+    hash.update_u64(stage_format);
     hash.update_u64(static_cast<std::uint64_t>(stage.kind));
     hash.update_field(stage.name);
     hash.update_field(stage.settings);
@@ -90,11 +90,11 @@ std::optional<StageRecord> read_done(const std::filesystem::path& stage_folder) 
   if (!exists) {
     return std::nullopt;
   }
-  const std::string text = read_file(file, kMaxDoneBytes);
+  const std::string text = read_file(file, max_done_bytes);
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
-    if (const int version = json.at("version").get<int>(); version != kDoneVersion) {
-      throw DataError(file, fmt::format("version {}; this soup reads version {}", version, kDoneVersion),
+    if (const int version = json.at("version").get<int>(); version != done_version) {
+      throw DataError(file, fmt::format("version {}; this soup reads version {}", version, done_version),
                       "it was written by another version of soup; use that one, or remove the folder");
     }
     StageRecord record;
@@ -120,7 +120,7 @@ void write_done(const std::filesystem::path& stage_folder, const StageRecord& re
   for (const auto& [part, digest] : record.parts) {
     parts[part] = digest.hex();
   }
-  const nlohmann::json json = {{"version", kDoneVersion},   {"key", record.key.hex()}, {"result", record.result.hex()},
+  const nlohmann::json json = {{"version", done_version},   {"key", record.key.hex()}, {"result", record.result.hex()},
                                {"seconds", record.seconds}, {"images", record.images}, {"parts", std::move(parts)}};
   write_file_atomically(done_file(stage_folder), json.dump(2) + "\n");
 }

@@ -114,16 +114,15 @@ class Writer : public Keys {
 };
 
 bool plain_is_safe(std::string_view text) {
-  constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+ ()";
-  constexpr std::array<std::string_view, 10> kWords = {"true", "false", "null", "yes", "no",
-                                                       "on",   "off",   "y",    "n",   "~"};
+  constexpr std::string_view safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+ ()";
+  constexpr std::array<std::string_view, 10> words = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"};
   const char first = text.empty() ? ' ' : text.front();
   const bool letter = (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first == '/' || first == '.';
   std::string lower(text);
   std::ranges::transform(lower, lower.begin(),
                          [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return letter && text.back() != ' ' && text.find_first_not_of(kSafe) == std::string_view::npos &&
-         std::ranges::find(kWords, lower) == kWords.end() && !lower.starts_with(".inf") && !lower.starts_with(".nan") &&
+  return letter && text.back() != ' ' && text.find_first_not_of(safe) == std::string_view::npos &&
+         std::ranges::find(words, lower) == words.end() && !lower.starts_with(".inf") && !lower.starts_with(".nan") &&
          !lower.starts_with("...");
 }
 

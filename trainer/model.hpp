@@ -44,6 +44,8 @@ enum class WeightSet { raw, ema };  // folders unet, text_encoder / unet_ema, te
 // strict: missing, unexpected and mis-shaped tensors are listed in one DataError. Half-precision files are widened to
 // float32; pickles (.bin) are never opened. WeightSet::ema falls back to raw for a part that has no _ema folder.
 DiffusionModel load_model(const std::filesystem::path& folder, WeightSet weights = WeightSet::raw);
+// Whether WeightSet::ema is anything else than the raw weights.
+[[nodiscard]] bool has_ema_weights(const std::filesystem::path& folder);
 // Writes everything into `folder` (existing; callers wrap it in AtomicFolder). `metadata` goes into the safetensors
 // headers.
 void save_model(const std::filesystem::path& folder, const DiffusionModel& model,

@@ -123,6 +123,10 @@ void save_model(const path& folder, const DiffusionModel& model, const std::map<
   write_json(folder / "model_index.json", model_index());
 }
 
+bool has_ema_weights(const path& folder) {
+  return std::filesystem::exists(folder / "unet_ema") || std::filesystem::exists(folder / "text_encoder_ema");
+}
+
 DiffusionModel load_model(const path& folder, WeightSet weights) {
   check_model_index(folder);
   const path unet = part_folder(folder, "unet", weights);

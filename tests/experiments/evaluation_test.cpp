@@ -42,7 +42,7 @@ class EvaluationTest : public testing::Test {
     scorer.images = 640;
     scorer.batch = 32;
     scorer.held_out = held_out;
-    train_scorer(scorer, shards, SeedTree(1), log, folder.path() / "scorer");
+    train_scorer(scorer, shards, SeedTree(1), sha256("key"), log, folder.path() / "scorer");
     config.scorer = folder.path() / "scorer";
   }
 
@@ -152,6 +152,30 @@ TEST_F(EvaluationTest, SkipsWhatIsDoneWithTheSameKeyOnly) {
   std::filesystem::remove_all(a);
   EXPECT_NO_THROW(evaluation("one").evaluate({"soup", {a}, WeightSet::raw}, log));
   EXPECT_THROW(evaluation("two").evaluate({"soup", {a}, WeightSet::raw}, log), DataError);
+}
+
+TEST_F(EvaluationTest, AModelWithoutEmaWeightsIsEvaluatedOnce) {
+  train_tiny_scorer();
+  const std::filesystem::path a = model("a", 1);
+  ASSERT_FALSE(has_ema_weights(a));
+  evaluation("key").evaluate({"base", {a}, WeightSet::raw}, log);
+  std::filesystem::remove_all(a / "unet");  // not needed again
+  evaluation("key").evaluate({"base", {a}, WeightSet::ema}, log);
+  const ModelRecord raw = record("base.raw");
+  const ModelRecord ema = record("base.ema");
+  EXPECT_EQ(ema.weights, "ema");
+  EXPECT_EQ(sample_values(ema, "alignment"), sample_values(raw, "alignment"));
+  for (const std::string extension : {".png", ".safetensors"}) {
+    EXPECT_EQ(read_file(folder.path() / "evaluation" / ("base.ema" + extension)),
+              read_file(folder.path() / "evaluation" / ("base.raw" + extension)));
+  }
+
+  const std::filesystem::path b = model("b", 2);
+  std::filesystem::copy(b / "unet", b / "unet_ema", std::filesystem::copy_options::recursive);
+  EXPECT_TRUE(has_ema_weights(b));
+  evaluation("key").evaluate({"soup", {b}, WeightSet::raw}, log);
+  std::filesystem::remove_all(b / "unet_ema" / "diffusion_pytorch_model.safetensors");
+  EXPECT_THROW(evaluation("key").evaluate({"soup", {b}, WeightSet::ema}, log), DataError);
 }
 
 TEST_F(EvaluationTest, WithoutScorerKeepsPicturesAndLosses) {

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "experiments/experiment.hpp"
 #include "experiments/experiment_keys.hpp"
+#include "experiments/yaml_parser.hpp"
 #include "experiments/yaml_reader.hpp"
 #include "experiments/yaml_writer.hpp"
 #include "tests/experiments/yaml_text.hpp"
@@ -89,13 +90,13 @@ class RandomValues : public Keys {
   bool coin() { return generator_() % 2 == 0; }
   // Not empty, and full of what YAML gives a meaning to.
   std::string random_text() {
-    static const std::vector<std::string> kPieces = {
+    static const std::vector<std::string> pieces = {
         "a",    "Z",    "0",    "1", " ", ":", "#", "-", "'", "\"", "\\", "{",        "]",
         ",",    "&",    "*",    "!", "|", ">", "%", "@", "~", "\n", "\t", "\xC3\xA4", "\xF0\x9F\x8D\xB2",
         "true", "null", "\x01", "?"};
     std::string text;
     for (std::size_t length = 1 + generator_() % 8; length > 0; --length) {
-      text += kPieces[generator_() % kPieces.size()];
+      text += pieces[generator_() % pieces.size()];
     }
     return text;
   }
@@ -120,52 +121,52 @@ TEST(ExperimentProperty, AnyExperimentReadsBackFromItsText) {
 }
 
 std::string mutated(std::string text, Generator& generator) {
-  static const std::vector<std::string> kPieces = {":",
-                                                   " ",
-                                                   "\n",
-                                                   "-",
-                                                   "- ",
-                                                   "{",
-                                                   "}",
-                                                   "[",
-                                                   "]",
-                                                   ",",
-                                                   "#",
-                                                   "&a ",
-                                                   "*a",
-                                                   "!!x ",
-                                                   "|",
-                                                   ">",
-                                                   "'",
-                                                   "\"",
-                                                   "\\",
-                                                   "?",
-                                                   "~",
-                                                   "\t",
-                                                   "\r",
-                                                   "%",
-                                                   "---\n",
-                                                   "...\n",
-                                                   "<<: ",
-                                                   "999999999999999999999",
-                                                   "-1",
-                                                   "1e999",
-                                                   ".nan",
-                                                   "null",
-                                                   "true",
-                                                   "\xFF",
-                                                   "\xC3\xA4",
-                                                   std::string(1, '\0'),
-                                                   std::string(64, '['),
-                                                   "schema: 1\n",
-                                                   "  "};
+  static const std::vector<std::string> pieces = {":",
+                                                  " ",
+                                                  "\n",
+                                                  "-",
+                                                  "- ",
+                                                  "{",
+                                                  "}",
+                                                  "[",
+                                                  "]",
+                                                  ",",
+                                                  "#",
+                                                  "&a ",
+                                                  "*a",
+                                                  "!!x ",
+                                                  "|",
+                                                  ">",
+                                                  "'",
+                                                  "\"",
+                                                  "\\",
+                                                  "?",
+                                                  "~",
+                                                  "\t",
+                                                  "\r",
+                                                  "%",
+                                                  "---\n",
+                                                  "...\n",
+                                                  "<<: ",
+                                                  "999999999999999999999",
+                                                  "-1",
+                                                  "1e999",
+                                                  ".nan",
+                                                  "null",
+                                                  "true",
+                                                  "\xFF",
+                                                  "\xC3\xA4",
+                                                  std::string(1, '\0'),
+                                                  std::string(64, '['),
+                                                  "schema: 1\n",
+                                                  "  "};
   const std::size_t changes = 1 + generator() % 6;
   for (std::size_t i = 0; i < changes; ++i) {
     const std::size_t at = generator() % (text.size() + 1);
     const std::size_t length = std::min<std::size_t>(generator() % 24, text.size() - at);
     switch (generator() % 5) {
       case 0:
-        text.insert(at, kPieces[generator() % kPieces.size()]);
+        text.insert(at, pieces[generator() % pieces.size()]);
         break;
       case 1:
         text.erase(at, length);
@@ -174,7 +175,7 @@ std::string mutated(std::string text, Generator& generator) {
         text.insert(generator() % (text.size() + 1), text.substr(at, length));
         break;
       case 3:
-        text.replace(at, length, kPieces[generator() % kPieces.size()]);
+        text.replace(at, length, pieces[generator() % pieces.size()]);
         break;
       default:
         if (at < text.size()) {

@@ -84,6 +84,26 @@ TEST_F(PlanTest, FindsMissingFilesAndFolders) {
   EXPECT_THAT(problem(load({"data.shards[0]={name: one, file: broken.h5}"})), testing::StartsWith("3 "));
 }
 
+TEST_F(PlanTest, RefusesAScorerThatWasTrainedOnHeldOutNames) {
+  const std::filesystem::path scorer = folder_.path() / "scorer";
+  std::filesystem::create_directories(scorer);
+  const auto problem_with = [&](const std::string& recipe) {
+    write_file_atomically(scorer / "recipe.json", recipe);
+    return problem(load({"evaluation.scorer=" + scorer.string(), "data.held_out=0.2", "data.held_out_seed=7"}));
+  };
+  EXPECT_THAT(problem_with(R"({"configuration": {"held_out": {"fraction": 0.1, "seed": 7}}})"),
+              AllOf(testing::StartsWith("2 "), HasSubstr("data.held_out 0.1 of seed 7"), HasSubstr("0.2 of seed 7")));
+  EXPECT_THAT(problem_with(R"({"configuration": {"held_out": {"fraction": 0.2, "seed": 8}}})"),
+              AllOf(testing::StartsWith("2 "), HasSubstr("0.2 of seed 8")));
+  for (const char* broken : {"{", "[]", "{}", R"({"configuration": {}})", R"({"configuration": 3})"}) {
+    EXPECT_THAT(problem_with(broken), AllOf(testing::StartsWith("3 "), HasSubstr("recipe.json"))) << broken;
+  }
+  EXPECT_THAT(problem_with(R"({"configuration": {"held_out": 3}})"), testing::StartsWith("2 "));
+  write_file_atomically(scorer / "recipe.json", R"({"configuration": {"held_out": {"fraction": 0.3, "seed": 7}}})");
+  EXPECT_TRUE(preflight(load({"evaluation.scorer=" + scorer.string(), "data.held_out=0.2", "data.held_out_seed=7"}), 1)
+                  .empty());
+}
+
 TEST_F(PlanTest, ThrowsTheFirstAndListsTheOthers) {
   std::filesystem::remove_all(folder_.path() / "themes");
   try {

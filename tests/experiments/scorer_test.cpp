@@ -5,15 +5,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/signals.hpp"
 #include "experiments/prompts.hpp"
 #include "experiments/scorer_batches.hpp"
 #include "experiments/scorer_training.hpp"
 #include "tests/experiments/shards.hpp"
 #include "tests/support/temporary_folder.hpp"
+#include "trainer/pixels.hpp"
 
 namespace soup {
 namespace {
@@ -45,7 +50,7 @@ class ScorerTest : public testing::Test {
   }
   ScorerAccuracy train(const std::string& name, const ScorerConfig& config) {
     Log log(1);
-    return train_scorer(config, shards, SeedTree(3), log, folder.path() / name);
+    return train_scorer(config, shards, SeedTree(3), sha256("key"), log, folder.path() / name);
   }
   test::TemporaryFolder folder;
   std::vector<ShardFile> shards;
@@ -144,20 +149,71 @@ TEST_F(ScorerTest, BatchesKnowWhichOtherCaptionsFit) {
   EXPECT_FALSE(plain.also_right.diagonal().any().item<bool>());
   config.style_dropout = 0.0;
   const ScorerBatch styled = ScorerBatches(config, shards, data, tokenizer, SeedTree(1)).make(0);
-  EXPECT_EQ(styled.also_right.sum().item<int>(), 0);  // every image once an epoch, every caption its own
-
-  // Without shift the first image is the first of the order: top left corner, red, green, blue.
-  const ImagePlace& first = data.places[SampleOrder(SeedTree(1), "scorer", data.places.size()).at(0)];
-  const auto pixels = shards[first.shard].pixels(first.image);
-  for (std::int64_t channel = 0; channel < 3; ++channel) {
-    EXPECT_EQ(styled.images[0][channel][0][0].item<float>(),
-              static_cast<float>(pixels[static_cast<std::size_t>(channel)]) / 127.5F - 1.0F);
+  // Drawn with replacement: with style words only the same image again fits too.
+  for (std::int64_t i = 0; i < config.batch; ++i) {
+    for (std::int64_t j = 0; j < config.batch; ++j) {
+      const bool same = i != j && at::equal(styled.images[i], styled.images[j]);
+      EXPECT_EQ(styled.also_right[i][j].item<bool>(), same) << i << " " << j;
+    }
   }
+
+  // Without shift the first image is one of the training images, its style and context with it.
+  std::size_t matches = 0;
+  for (const ImagePlace& place : data.places) {
+    if (at::equal(pixels_to_tensor({shards[place.shard].pixels(place.image)}, 16, 16, 3)[0], styled.images[0])) {
+      ++matches;
+      EXPECT_EQ(data.styles[static_cast<std::size_t>(styled.styles[0].item<std::int64_t>())],
+                shards[place.shard].style(place.image));
+    }
+  }
+  EXPECT_EQ(matches, 1U);
   // Shifted by up to two pixels, the border is white.
   config.shift_pixels = 2;
   const at::Tensor shifted = ScorerBatches(config, shards, data, tokenizer, SeedTree(1)).make(0).images;
   EXPECT_FALSE(at::equal(shifted, styled.images));
   EXPECT_EQ(shifted.max().item<float>(), 1.0F);
+}
+
+TEST_F(ScorerTest, BalanceDecidesHowOftenAStyleIsDrawn) {
+  shards.push_back(test::make_shard(folder.path(), "blue", "blue", 600, 16, 30, 30, 250));
+  ScorerConfig config = tiny_config();
+  config.held_out.fraction = 0.0;
+  const ScorerData data = gather_scorer_data(config, shards);
+  EXPECT_THAT(data.style_ends, testing::ElementsAre(600U, 660U, 720U));  // blue, green, red
+  EXPECT_THAT(style_shares(data, 0.0), testing::ElementsAre(600.0 / 720, 60.0 / 720, 60.0 / 720));
+  EXPECT_THAT(style_shares(data, 1.0), testing::Each(testing::DoubleEq(1.0 / 3)));
+
+  const Tokenizer tokenizer = Tokenizer::learn(data.captions, config.vocab_size, config.max_tokens);
+  config.batch = 2048;
+  config.style_balance = 1.0;
+  const ScorerBatch batch = ScorerBatches(config, shards, data, tokenizer, SeedTree(1)).make(0);
+  for (std::int64_t style = 0; style < 3; ++style) {
+    const double share = batch.styles.eq(style).to(at::kDouble).mean().item<double>();
+    EXPECT_NEAR(share, 1.0 / 3, 4.0 * std::sqrt(2.0 / 9 / 2048)) << style;  // four standard errors
+  }
+}
+
+TEST_F(ScorerTest, GoesOnFromItsCheckpointToTheSameBits) {
+  ScorerConfig config = tiny_config();
+  config.images = 640;
+  train("whole", config);
+  const auto stopped = folder.path() / "stopped";
+  // Stopped by a signal: in a process of its own, whose stop flag ends with it.
+  const auto stop_at_once = [&] {
+    install_stop_signals();
+    std::raise(SIGTERM);
+    try {
+      train("stopped", config);
+    } catch (const Interrupted&) {
+      std::_Exit(75);
+    }
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(stop_at_once(), testing::ExitedWithCode(75), "");
+  EXPECT_TRUE(std::filesystem::exists(stopped / "checkpoint-000000000032.safetensors"));
+  train("stopped", config);
+  EXPECT_EQ(Scorer::load(stopped).digest(), Scorer::load(folder.path() / "whole").digest());
+  EXPECT_FALSE(std::filesystem::exists(stopped / "checkpoint-000000000032.safetensors"));
 }
 
 TEST_F(ScorerTest, RefusesWhatItCannotTrainOn) {
@@ -171,7 +227,7 @@ TEST_F(ScorerTest, RefusesWhatItCannotTrainOn) {
   config.images = 32;
   config.held_out.fraction = 0.0;
   EXPECT_THROW(train("scorer", config), DataError);  // nothing to test it on
-  EXPECT_FALSE(std::filesystem::exists(folder.path() / "scorer"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "scorer" / "config.json"));
   shards.push_back(test::make_shard(folder.path(), "small", "small", 10, 8, 0, 0, 0));
   EXPECT_THROW(train("scorer", tiny_config()), DataError);
 }

@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr const char* kWeights = "unet/diffusion_pytorch_model.safetensors";
+constexpr const char* weights_file = "unet/diffusion_pytorch_model.safetensors";
 
 void write_model(const fs::path& folder, const std::vector<float>& weights) {
   fs::create_directories(folder / "unet");
@@ -32,7 +32,7 @@ void write_model(const fs::path& folder, const std::vector<float>& weights) {
   write_file_atomically(folder / "unet/config.json", "{}");
   const std::vector<TensorSource> tensors = {
       {"w", DType::f32, {static_cast<std::int64_t>(weights.size())}, std::as_bytes(std::span(weights))}};
-  write_safetensors(folder / kWeights, tensors, {});
+  write_safetensors(folder / weights_file, tensors, {});
 }
 
 void write_shard(const fs::path& file, std::uint8_t first_pixel) {
@@ -79,7 +79,7 @@ TEST_F(VerifyTest, MakesASoupAgain) {
   write_model(path("b"), {0.1F, 0.2F, 0.3F});
   EXPECT_EQ(bad(verify(path("soup"))), 0U);
 
-  flip_last_byte(path("soup") / kWeights);
+  flip_last_byte(path("soup") / weights_file);
   findings = verify(path("soup"));
   EXPECT_EQ(bad(findings), 1U) << "the soup has changed";
   EXPECT_THAT(findings[0].detail, HasSubstr("was promised"));
@@ -96,7 +96,7 @@ TEST_F(VerifyTest, ComparesAModelWithItsRecord) {
   record.weights = part_digests(path("m"));
   write_ingredient_record(path("m"), record);
   EXPECT_EQ(bad(verify(path("m"))), 0U);
-  flip_last_byte(path("m") / kWeights);
+  flip_last_byte(path("m") / weights_file);
   EXPECT_EQ(bad(verify(path("m"))), 1U);
 }
 
@@ -144,7 +144,7 @@ TEST_F(VerifyTest, WalksTheStagesOfARun) {
   write_shard(run / "data/one/shard.h5", 11);
   EXPECT_EQ(bad(verify(run)), 1U) << "a shard file of other images";
   write_shard(run / "data/one/shard.h5", 10);
-  flip_last_byte(run / "base" / kWeights);
+  flip_last_byte(run / "base" / weights_file);
   EXPECT_EQ(bad(verify(run)), 1U);
   write_model(run / "base", {0.5F, 0.25F});
   record.base_digest = sha256("another base");

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/error.hpp"
+#include "experiments/yaml_parser.hpp"
 #include "experiments/yaml_writer.hpp"
 
 namespace soup {
@@ -17,7 +18,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr std::array<std::string_view, 2> kColours = {"red", "green"};
+constexpr std::array<std::string_view, 2> colours = {"red", "green"};
 
 struct Everything {
   std::int64_t whole = 1;
@@ -44,11 +45,11 @@ void describe(Keys& keys, Everything& e) {
   keys.optional_number("maybe", e.maybe, {0.0, 1.0});
   keys.truth("truth", e.truth);
   keys.text("text", e.text, Need::optional);
-  keys.word("word", e.word, kColours);
+  keys.word("word", e.word, colours);
   keys.path("path", e.path, Need::optional);
   keys.whole_list("wholes", e.wholes, {0, 9});
   keys.text_list("texts", e.texts);
-  keys.word_list("words", e.words, kColours);
+  keys.word_list("words", e.words, colours);
   keys.section("section", [&e](Keys& inner) { inner.whole("inner", e.inner, {0, 9}); });
   keys.optional_section("option", e.present, [&e](Keys& inner) { inner.whole("inner", e.optional_inner, {0, 9}); });
   keys.list(

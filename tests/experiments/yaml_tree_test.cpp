@@ -6,6 +6,8 @@
 #include <fstream>
 
 #include "core/error.hpp"
+#include "experiments/yaml_parser.hpp"
+#include "experiments/yaml_path.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace soup {
