@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Times soup's training step against PyTorch eager with diffusers' U-Net, in turns, so that both meet the same machine.
+# Times soup's training step against PyTorch eager with diffusers' U-Net (both memory layouts), in turns, so that all
+# meet the same machine.
 #
 #   bash experiments/benchmarks/train_step/run.sh BUILD_FOLDER PYTHON [ROUNDS] [SECONDS] [further options of both]
 #
@@ -15,7 +16,10 @@ trap 'rm -f "$results"' EXIT
 for threads in 1 2; do
   for ((round = 0; round < rounds; ++round)); do
     OMP_NUM_THREADS=$threads "$build/soup_bench_train_step" --threads "$threads" --seconds "$seconds" "$@" | tee -a "$results"
-    OMP_NUM_THREADS=$threads "$python" "$here/train_step.py" --threads "$threads" --seconds "$seconds" "$@" | tee -a "$results"
+    for layout in "" --channels-last; do
+      OMP_NUM_THREADS=$threads "$python" "$here/train_step.py" --threads "$threads" --seconds "$seconds" $layout "$@" |
+        tee -a "$results"
+    done
   done
 done
 "$python" - "$results" <<'PYTHON'
@@ -26,7 +30,7 @@ import sys
 lines = [json.loads(line) for line in open(sys.argv[1])]
 for threads in sorted({line["threads"] for line in lines}):
     medians = {}
-    for program in ("soup", "diffusers"):
+    for program in ("soup", "diffusers", "diffusers, channels last"):
         chosen = [line for line in lines if line["threads"] == threads and line["program"] == program]
         rates = [line["median"] for line in chosen]
         medians[program] = statistics.median(rates)
@@ -34,5 +38,6 @@ for threads in sorted({line["threads"] for line in lines}):
             f"{threads} threads, {program}: min {min(rates):.1f}, median {medians[program]:.1f} images/s,"
             f" best step {max(line['best'] for line in chosen):.1f}, peak {max(line['peak_mib'] for line in chosen)} MiB"
         )
-    print(f"{threads} threads: soup / diffusers = {medians['soup'] / medians['diffusers']:.3f}")
+    for program in ("diffusers", "diffusers, channels last"):
+        print(f"{threads} threads: soup / {program} = {medians['soup'] / medians[program]:.3f}")
 PYTHON

@@ -1,4 +1,5 @@
-// One training step as the trainer does it (noise, forward, v-loss, backward, AdamW), timed: images per second as JSON.
+// One training step of configs/base-icons.yaml's U-Net as the trainer does it (noise, forward, v-loss, backward,
+// AdamW), timed: images per second as JSON.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <sys/resource.h>
@@ -21,9 +22,9 @@ struct Options {
   int threads = 1;
   std::int64_t batch = 32;
   std::int64_t size = 16;
-  std::int64_t in_channels = 12;
+  std::int64_t in_channels = 3;
   std::int64_t text_length = 16;
-  std::vector<std::int64_t> channels = {48, 96, 128};
+  std::vector<std::int64_t> channels = {32, 64, 96};
   double seconds = 10.0;
 };
 
@@ -35,7 +36,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--size", options.size, "latent height and width");
   app.add_option("--in-channels", options.in_channels, "latent channels");
   app.add_option("--text-length", options.text_length);
-  app.add_option("--channels", options.channels, "block_out_channels, e.g. 48,96,128")->delimiter(',');
+  app.add_option("--channels", options.channels, "block_out_channels, e.g. 32,64,96")->delimiter(',');
   app.add_option("--seconds", options.seconds, "at least this long, after two steps of warm-up");
   try {
     app.parse(argc, argv);
@@ -56,6 +57,8 @@ int main(int argc, char** argv) {
   config.sample_size = options.size;
   config.in_channels = config.out_channels = options.in_channels;
   config.block_out_channels = options.channels;
+  config.down_block_types = {"DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"};
+  config.up_block_types = {"CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"};
   soup::UNet2DConditionModel unet(config);
   soup::initialise(unet, "unet", soup::SeedTree(1));
   soup::FlatState state({{"unet", &unet}});

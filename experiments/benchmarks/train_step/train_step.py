@@ -13,9 +13,9 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--batch", type=int, default=32)
 parser.add_argument("--size", type=int, default=16)
-parser.add_argument("--in-channels", type=int, default=12)
+parser.add_argument("--in-channels", type=int, default=3)
 parser.add_argument("--text-length", type=int, default=16)
-parser.add_argument("--channels", type=lambda text: tuple(map(int, text.split(","))), default=(48, 96, 128))
+parser.add_argument("--channels", type=lambda text: tuple(map(int, text.split(","))), default=(32, 64, 96))
 parser.add_argument("--seconds", type=float, default=10.0)
 parser.add_argument("--channels-last", action="store_true")
 options = parser.parse_args()
@@ -25,8 +25,8 @@ unet = UNet2DConditionModel(
     sample_size=options.size,
     in_channels=options.in_channels,
     out_channels=options.in_channels,
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
     block_out_channels=options.channels,
     layers_per_block=1,
     attention_head_dim=4,
