@@ -44,15 +44,18 @@ CAPTIONS = [
 
 
 def random_weights(module, seed):
-    """Values that bfloat16 holds exactly, so that half-size files lose nothing; norms and biases vary as well."""
+    """As wide as PyTorch's own initial weights (1 / sqrt(3 fan_in)); norms and biases vary as well.
+
+    Values that bfloat16 holds exactly, so that half-size files lose nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() == 1:
-                noise = 0.2 * noise + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
+                noise = 0.1 * noise + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
             else:
-                noise = noise / parameter[0].numel() ** 0.5
+                noise = noise / (3 * parameter[0].numel()) ** 0.5
             parameter.copy_(noise.bfloat16().float())
 
 
@@ -214,6 +217,8 @@ def schedule_cases(folder):
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "parity"
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root
+    # No transformer below 8 channels: a layer norm over 4 values meets tokens of almost no variance, whose rounding it
+    # magnifies a thousandfold.
     # Stable Diffusion 1: 1 x 1 convolutions around the transformers, one number of heads.
     unet_case(
         folder / "unet_1",
@@ -223,7 +228,7 @@ def main():
         sample_size=9,
         in_channels=3,
         out_channels=3,
-        block_out_channels=(4, 8, 8),
+        block_out_channels=(8, 8, 8),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=2,

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <string>
 
 #include "core/error.hpp"
 #include "tests/trainer/fixture.hpp"
@@ -16,35 +17,29 @@ namespace {
 using Tensors = std::map<std::string, at::Tensor>;
 
 // The fixtures were computed in float64 and stored in float32, so in float64 nothing but that storage differs. In
-// float32 groups with little variance amplify rounding: diffusers' own float32 gradients of unet_1 are off by up to
-// 1.7e-3 of a tensor's largest (3e-5 in unet_2), its outputs by 3e-6; three times that is allowed here.
+// float32 diffusers' own outputs are off by up to 6e-7 of the largest value and its gradients by up to 9e-6 of a
+// tensor's largest; the limits are ten times that.
 struct Precision {
   const char* name;
   at::ScalarType type;
   double output_tolerance;
   double gradient_tolerance;
 };
-constexpr Precision precisions[] = {{"float64", at::kDouble, 1e-6, 1e-6}, {"float32", at::kFloat, 1e-5, 5e-3}};
+constexpr Precision precisions[] = {{"float64", at::kDouble, 1e-6, 1e-6}, {"float32", at::kFloat, 1e-5, 1e-4}};
 
-void expect_gradients(const torch::nn::Module& module, const Tensors& expected, double tolerance) {
+double largest_gradient(const Tensors& expected) {
   double largest = 0.0;
-  std::size_t stored = 0;
   for (const auto& [name, tensor] : expected) {
     if (name.starts_with("gradient.")) {
       largest = std::max(largest, tensor.abs().max().item<double>());
-      ++stored;
     }
   }
-  const auto parameters = module.named_parameters();
-  EXPECT_EQ(parameters.size(), stored);
-  for (const auto& item : parameters) {
-    ASSERT_TRUE(expected.contains("gradient." + item.key())) << item.key();
-    const at::Tensor& gradient = expected.at("gradient." + item.key());
-    ASSERT_EQ(item.value().grad().sizes(), gradient.sizes()) << item.key();
-    const double difference = (item.value().grad() - gradient).abs().max().item<double>();
-    // A gradient that cancels to almost nothing is judged by the size of the others.
-    EXPECT_LE(difference, tolerance * std::max(gradient.abs().max().item<double>(), 1e-3 * largest)) << item.key();
-  }
+  return largest;
+}
+
+// A key's bias shifts all scores of a query alike: its gradient is zero, and nothing but rounding is left of it.
+bool has_no_gradient(const std::string& name) {
+  return name.ends_with("k_proj.bias");
 }
 
 class NetworkParity : public testing::TestWithParam<std::tuple<const char*, Precision>> {
@@ -59,7 +54,29 @@ class NetworkParity : public testing::TestWithParam<std::tuple<const char*, Prec
   void expect(const torch::nn::Module& module, const at::Tensor& output) const {
     EXPECT_LE(relative_error(output, expected_.at("output")), precision_.output_tolerance);
     at::mse_loss(output, input("target")).backward();
-    expect_gradients(module, expected_, precision_.gradient_tolerance);
+    const at::NoGradGuard no_grad;
+    std::size_t compared = 0;
+    for (const auto& item : module.named_parameters()) {
+      const at::Tensor found = item.value().grad();
+      EXPECT_TRUE(agrees(item.key(), found)) << item.key();
+      // And the comparison can fail: one value off by a thousandth of the tensor's largest is noticed.
+      if (!has_no_gradient(item.key())) {
+        at::Tensor wrong = found.clone(at::MemoryFormat::Contiguous);
+        wrong.view(-1)[0].add_(found.abs().max(), 1e-3);
+        EXPECT_FALSE(agrees(item.key(), wrong)) << item.key();
+      }
+      ++compared;
+    }
+    const auto is_gradient = [](const auto& stored) { return stored.first.starts_with("gradient."); };
+    EXPECT_EQ(compared, static_cast<std::size_t>(std::ranges::count_if(expected_, is_gradient)));
+  }
+  // By the largest value of the tensor itself.
+  bool agrees(const std::string& name, const at::Tensor& found) const {
+    const at::Tensor& gradient = expected_.at("gradient." + name);
+    const double size =
+        has_no_gradient(name) ? 1e-3 * largest_gradient(expected_) : gradient.abs().max().item<double>();
+    return found.sizes() == gradient.sizes() &&
+           (found - gradient).abs().max().item<double>() <= precision_.gradient_tolerance * size;
   }
 
   std::filesystem::path folder_;
