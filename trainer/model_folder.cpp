@@ -15,8 +15,9 @@ using std::filesystem::path;
 
 constexpr const char* unet_file = "diffusion_pytorch_model.safetensors";
 constexpr const char* text_file = "model.safetensors";
-// transformers before 5 wrote CLIPTextModel's tensors with this prefix, transformers 5 writes them without.
-constexpr const char* older_text_prefix = "text_model.";
+// transformers 4 knows CLIPTextModel's tensors only with this prefix (without it, it warns and takes random weights);
+// transformers 5 reads both forms and may write either.
+constexpr const char* text_prefix = "text_model.";
 constexpr int autoencoder_version = 1;
 
 json read_json(const path& file) {
@@ -107,7 +108,7 @@ void save_text_encoder(const path& folder, const CLIPTextModel& text,
                        const std::map<std::string, std::string>& metadata) {
   make_folder(folder);
   write_json(folder / "config.json", text.config().to_json());
-  save_weights(folder / text_file, text, metadata);
+  save_weights(folder / text_file, text, metadata, text_prefix);
 }
 
 void save_model(const path& folder, const DiffusionModel& model, const std::map<std::string, std::string>& metadata) {
@@ -147,7 +148,7 @@ DiffusionModel load_model(const path& folder, WeightSet weights) {
     throw DataError(folder, error.message(), error.hint());
   }
   load_weights(unet / unet_file, *model.unet);
-  load_weights(text / text_file, *model.text_encoder, older_text_prefix);
+  load_weights(text / text_file, *model.text_encoder, text_prefix);
   return model;
 }
 

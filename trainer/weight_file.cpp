@@ -63,13 +63,13 @@ void require_file(const std::filesystem::path& path) {
 }  // namespace
 
 void save_weights(const std::filesystem::path& path, const torch::nn::Module& module,
-                  const std::map<std::string, std::string>& metadata) {
+                  const std::map<std::string, std::string>& metadata, const std::string& prefix) {
   std::vector<at::Tensor> kept;
   std::vector<TensorSource> sources;
   for (const auto& item : module.named_parameters()) {
     const at::Tensor& values = kept.emplace_back(item.value().detach().to(at::kFloat).contiguous());
     sources.push_back(
-        {item.key(), DType::f32, values.sizes().vec(),
+        {prefix + item.key(), DType::f32, values.sizes().vec(),
          std::as_bytes(std::span(values.const_data_ptr<float>(), static_cast<std::size_t>(values.numel())))});
   }
   std::map<std::string, std::string> all = metadata;

@@ -9,10 +9,10 @@
 
 namespace soup {
 
-// Tensors in the module's parameter order; `metadata` beside the entry {"format": "pt"}, without which transformers
-// refuses the file.
+// Tensors in the module's parameter order, each name behind `prefix`; `metadata` beside the entry {"format": "pt"},
+// without which transformers refuses the file.
 void save_weights(const std::filesystem::path& path, const torch::nn::Module& module,
-                  const std::map<std::string, std::string>& metadata);
+                  const std::map<std::string, std::string>& metadata, const std::string& prefix = {});
 
 // Fills every parameter. `optional_prefix` (such as "text_model.") is dropped from the file's names where it is there.
 // Throws one DataError that lists missing, unexpected and mis-shaped tensors.

@@ -116,11 +116,28 @@ TEST_F(ModelFolder, EmaWeightsPerPart) {
   EXPECT_TRUE(same_bits(*load_model(path_()).unet, *model_.unet));
 }
 
-TEST_F(ModelFolder, OlderTextEncoderNamesAreRead) {
-  // As transformers 4 wrote them, with the buffer of positions.
+TEST_F(ModelFolder, TextEncoderHasTheNamesThatTransformers4And5Read) {
+  const SafetensorsFile file(text_file());
+  EXPECT_NE(file.find("text_model.final_layer_norm.weight"), nullptr);
+  for (const TensorInfo& tensor : file.tensors()) {
+    EXPECT_TRUE(tensor.name.starts_with("text_model.")) << tensor.name;
+  }
+}
+
+TEST_F(ModelFolder, OtherFormsOfTheTextEncoderAreRead) {
+  const std::size_t prefix = std::string("text_model.").size();
+  // transformers before 4.31 also stored the buffer of positions.
   const std::vector<std::int64_t> positions = {0, 1, 2, 3, 4, 5, 6, 7};
-  rename_tensors(text_file(), [](const std::string& name) { return "text_model." + name; },
-                 {{"text_model.embeddings.position_ids", DType::i64, {1, 8}, std::as_bytes(std::span(positions))}});
+  const std::vector<TensorSource> buffer = {
+      {"text_model.embeddings.position_ids", DType::i64, {1, 8}, std::as_bytes(std::span(positions))}};
+  rename_tensors(
+      text_file(), [](const std::string& name) { return name; }, buffer);
+  EXPECT_TRUE(same_bits(*load_model(path_()).text_encoder, *model_.text_encoder));
+  // transformers 5 writes a model of its own making without the prefix.
+  const auto bare = [prefix](const std::string& name) {
+    return name.ends_with("position_ids") ? std::string() : name.substr(prefix);
+  };
+  rename_tensors(text_file(), bare);
   EXPECT_TRUE(same_bits(*load_model(path_()).text_encoder, *model_.text_encoder));
 }
 
