@@ -83,6 +83,7 @@ void Trainer::run() {
     optimizer_.set_steps(clock_.steps);
     log_.info(fmt::format("{}: goes on after {} images", job_.title, clock_.images));
   }
+  check_same_start();
   Progress progress(log_, job_.title, config.images, "images", clock_.images);
   BatchMaker maker(images_, config, job_.seeds, job_.scope, model_.schedule->steps());
   const std::int64_t share = config.batch / group_.size();
@@ -122,6 +123,19 @@ void Trainer::run() {
   progress.finish();
 }
 
+// Ranks that found different checkpoints would train apart.
+void Trainer::check_same_start() const {
+  const auto images = static_cast<std::int64_t>(clock_.images);
+  std::array<std::int64_t, 2> range = {images, -images};  // the largest of x and of -x
+  group_.all_reduce_max(std::span<std::int64_t>(range));
+  if (range[0] != -range[1]) {
+    throw DataError(
+        job_.folder,
+        fmt::format("{}: some rank goes on after {} images, another after {}", job_.title, -range[1], range[0]),
+        "all ranks of a group need the same folder; where a network file system shows it late, give the command again");
+  }
+}
+
 // Forward, backward, gradients over the group, optimizer; returns the loss over the whole batch.
 double Trainer::step(const Batch& batch) {
   state_.gradients().zero_();
@@ -144,26 +158,30 @@ double Trainer::step(const Batch& batch) {
   }
   const double norm = state_.gradients().norm().item<double>();
   if (!std::isfinite(mean_loss[0]) || !std::isfinite(norm)) {
-    check_finite(mean_loss[0]);
+    throw_non_finite(mean_loss[0]);
   }
   scale_to_norm(state_.gradients(), job_.config.clip_norm, norm);
   optimizer_.step(learning_rate_at(job_.config, clock_.images));
   return mean_loss[0];
 }
 
-// Names what is not finite. After the all-reduce every rank holds the same gradients, so all ranks throw alike.
-void Trainer::check_finite(double loss) const {
-  std::string tensor = state_.first_non_finite(state_.weights());
-  std::string what = "weight";
-  if (tensor.empty()) {
-    tensor = state_.first_non_finite(state_.gradients());
-    what = "gradient";
-  }
-  throw DataError(
-      job_.folder,
-      fmt::format("{}: NaN or Inf after {} images (loss {}), first in the {} of {}", job_.title, clock_.images, loss,
-                  what, tensor.empty() ? "no single tensor: their norm overflows" : tensor),
-      "the last good checkpoint stays; lower learning_rate or set clip_norm, then give the same command again");
+// Names what is not finite. All ranks come here together, since after the all-reduce all hold the same gradients.
+void Trainer::throw_non_finite(double loss) const {
+  const auto error = [&](const char* what, const std::string& tensor) {
+    return DataError(
+        job_.folder,
+        fmt::format("{}: NaN or Inf after {} images (loss {}), first in the {} of {}", job_.title, clock_.images, loss,
+                    what, tensor),
+        "the last good checkpoint stays; lower learning_rate or set clip_norm, then give the same command again");
+  };
+  // One rank's weights can be the cause of all ranks' gradients: that rank's error is the one to show.
+  agreed(group_, [&] {
+    if (const std::string tensor = state_.first_non_finite(state_.weights()); !tensor.empty()) {
+      throw error("weight", tensor);
+    }
+  });
+  const std::string tensor = state_.first_non_finite(state_.gradients());
+  throw error("gradient", tensor.empty() ? "no single tensor: their norm overflows" : tensor);
 }
 
 void Trainer::record(double loss) {

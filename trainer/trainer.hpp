@@ -48,7 +48,7 @@ class Trainer {
 
   // Resumes from the newest usable checkpoint, then trains until job.config.images. Throws Interrupted after a
   // checkpoint when a stop signal came, DataError (tensor, scope, image count) on NaN or Inf: the last good checkpoint
-  // stays.
+  // stays. All ranks throw alike.
   void run();
 
   // Writes loss.jsonl: one line per point of the curve.
@@ -70,7 +70,8 @@ class Trainer {
 
  private:
   double step(const Batch& batch);
-  void check_finite(double loss) const;
+  void check_same_start() const;
+  [[noreturn]] void throw_non_finite(double loss) const;
   void record(double loss);
   void checkpoint();
   [[nodiscard]] double held_out_loss();
