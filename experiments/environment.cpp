@@ -38,6 +38,28 @@ std::string hdf5_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
+// null without CUDA built in; "driver" is null without a driver.
+nlohmann::ordered_json cuda(const GpuInventory& inventory) {
+  if (!inventory.cuda_built) {
+    return nullptr;
+  }
+  nlohmann::ordered_json driver;
+  if (inventory.cuda_driver != 0) {
+    driver = cuda_version_text(inventory.cuda_driver);
+  }
+  nlohmann::ordered_json gpus = nlohmann::ordered_json::array();
+  for (const Gpu& gpu : inventory.gpus) {
+    gpus.push_back({{"name", gpu.name},
+                    {"compute_capability", fmt::format("{}.{}", gpu.compute_major, gpu.compute_minor)},
+                    {"memory_bytes", gpu.memory_bytes},
+                    {"pci_bus_id", gpu.pci_bus_id}});
+  }
+  return {{"driver", driver},
+          {"runtime", cuda_version_text(inventory.cuda_runtime)},
+          {"nccl", nccl_version_text(inventory.nccl_loaded)},
+          {"gpus", gpus}};
+}
+
 }  // namespace
 
 std::string soup_version() {
@@ -47,7 +69,8 @@ std::string soup_commit() {
   return SOUP_COMMIT;
 }
 
-nlohmann::ordered_json environment(int ranks, const std::map<std::string, std::string>& more_libraries) {
+nlohmann::ordered_json environment(int ranks, const GpuInventory& gpus,
+                                   const std::map<std::string, std::string>& more_libraries) {
   std::map<std::string, std::string> libraries = more_libraries;
   libraries["hdf5"] = hdf5_version();
   libraries["openssl"] = OpenSSL_version(OPENSSL_VERSION_STRING);
@@ -61,12 +84,13 @@ nlohmann::ordered_json environment(int ranks, const std::map<std::string, std::s
           {"libraries", libraries},
           {"processor", processor()},
           {"cores", std::thread::hardware_concurrency()},
+          {"cuda", cuda(gpus)},
           {"ranks", ranks}};
 }
 
-void write_environment(const std::filesystem::path& file, int ranks,
+void write_environment(const std::filesystem::path& file, int ranks, const GpuInventory& gpus,
                        const std::map<std::string, std::string>& more_libraries) {
-  write_file_atomically(file, environment(ranks, more_libraries).dump(2) + "\n");
+  write_file_atomically(file, environment(ranks, gpus, more_libraries).dump(2) + "\n");
 }
 
 }  // namespace soup

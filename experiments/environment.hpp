@@ -1,4 +1,4 @@
-// What a run ran with: program, libraries, processor, ranks; written once per run as environment.json.
+// What a run ran with: program, libraries, processor, GPUs, ranks; written once per run as environment.json.
 #pragma once
 
 #include <filesystem>
@@ -6,16 +6,19 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "launch/gpu_inventory.hpp"
+
 namespace soup {
 
 // "0.1.0", and the commit it was built from when there was a repository ("" otherwise).
 std::string soup_version();
 std::string soup_commit();
 
-// No host names and no paths, so that a report can be shown to anyone. `more_libraries` are versions that only the
-// caller knows (LibTorch, MPI).
-nlohmann::ordered_json environment(int ranks, const std::map<std::string, std::string>& more_libraries);
-void write_environment(const std::filesystem::path& file, int ranks,
+// No host names, no paths and no UUIDs of GPUs, so that a report can be shown to anyone. `more_libraries` are versions
+// that only the caller knows (LibTorch, MPI).
+nlohmann::ordered_json environment(int ranks, const GpuInventory& gpus,
+                                   const std::map<std::string, std::string>& more_libraries);
+void write_environment(const std::filesystem::path& file, int ranks, const GpuInventory& gpus,
                        const std::map<std::string, std::string>& more_libraries);
 
 }  // namespace soup

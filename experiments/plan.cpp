@@ -233,12 +233,16 @@ std::string_view name_of(Basis basis) {
 
 }  // namespace
 
-Plan make_plan(const Experiment& experiment, int ranks) {
+Plan make_plan(const Experiment& experiment, int ranks, const GpuInventory& gpus) {
   Plan plan;
   plan.digest = digest_of(experiment);
   plan.ranks = ranks;
   plan.cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  plan.gpus = gpus;
   plan.problems = preflight(experiment, ranks);
+  if (const std::optional<Error> problem = nccl_problem(gpus)) {
+    plan.problems.push_back(*problem);
+  }
   try {
     plan.topology = Topology::make(ranks, 0, experiment.launch.ranks_per_group);
   } catch (const ConfigError&) {
@@ -267,8 +271,9 @@ Plan make_plan(const Experiment& experiment, int ranks) {
 
 std::string describe(const Plan& plan, const Experiment& experiment) {
   const auto done = std::ranges::count_if(plan.stages, [](const StagePlan& item) { return item.done; });
-  std::string text = fmt::format("experiment {}, digest {}\nrun folder {}: {} of {} stages done\n\n", experiment.name,
+  std::string text = fmt::format("experiment {}, digest {}\nrun folder {}: {} of {} stages done\n", experiment.name,
                                  plan.digest.brief(), experiment.run_folder.native(), done, plan.stages.size());
+  text += describe(plan.gpus) + (plan.gpus.gpus.empty() ? "" : "  not used: soup trains on the CPU so far\n") + "\n";
   if (plan.topology) {
     std::vector<std::string> names;
     for (const ShardSpec& shard : experiment.data.shards) {

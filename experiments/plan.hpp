@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "experiments/experiment.hpp"
 #include "experiments/stage.hpp"
+#include "launch/gpu_inventory.hpp"
 #include "launch/topology.hpp"
 
 namespace soup {
@@ -36,6 +37,7 @@ struct Plan {
   std::optional<Topology> topology;  // absent when the ranks do not form groups: then that is a problem
   int ranks = 1;
   int cores = 1;  // of this host
+  GpuInventory gpus;
   std::vector<StagePlan> stages;
   double seconds_to_do = 0.0;      // wall time of all that is not done; groups work side by side
   std::uint64_t bytes_to_do = 0;   // on disk
@@ -48,7 +50,7 @@ struct Plan {
 inline constexpr double assumed_training_rate = 5e10;
 inline constexpr double assumed_import_rate = 300.0;
 
-Plan make_plan(const Experiment& experiment, int ranks);
+Plan make_plan(const Experiment& experiment, int ranks, const GpuInventory& gpus);
 // For people, as `soup plan` prints it.
 std::string describe(const Plan& plan, const Experiment& experiment);
 

@@ -17,18 +17,19 @@
 #include "experiments/run_context.hpp"
 #include "experiments/soup_stages.hpp"
 #include "experiments/training_stages.hpp"
+#include "launch/gpu_inventory.hpp"
 
 namespace soup {
 
 namespace {
 
 // Checks, then the files that say what this run is. By the first rank.
-void prepare(const Experiment& experiment, const RunRequest& request, int ranks, Log& log) {
+void prepare(const Experiment& experiment, const RunRequest& request, int ranks, const GpuInventory& gpus, Log& log) {
   require_ready(experiment, ranks);
   std::filesystem::create_directories(experiment.run_folder);
   log.open_file(experiment.run_folder / "log.jsonl");
   write_file_atomically(experiment.run_folder / "experiment.yaml", to_yaml(experiment));
-  write_environment(experiment.run_folder / "environment.json", ranks, request.libraries);
+  write_environment(experiment.run_folder / "environment.json", ranks, gpus, request.libraries);
   log.info(fmt::format("experiment {} ({}), run folder {}", experiment.name, digest_of(experiment).brief(),
                        experiment.run_folder.string()));
   log.event("run_started",
@@ -68,8 +69,13 @@ void run_experiment(const Experiment& experiment, const RunRequest& request, std
   const auto start = std::chrono::steady_clock::now();
   const bool first = world->rank() == 0;
   agreed(*world, [&] {
+    // By every rank: their hosts may differ.
+    const GpuInventory gpus = probe_gpus();
+    if (const std::optional<Error> problem = nccl_problem(gpus)) {
+      throw *problem;
+    }
     if (first) {
-      prepare(experiment, request, world->size(), log);
+      prepare(experiment, request, world->size(), gpus, log);
     }
   });
   if (!first) {

@@ -2,7 +2,9 @@
 # Installs what soup needs to build and to run its quickstart on Debian 12: apt packages, LibTorch and icon themes.
 # Needs root or sudo only when apt packages are missing. What is there already is left alone, so that a second call ends
 # at once; what was interrupted is done again. LibTorch and the icons go to .deps/ in the repository.
-# usage: bash launch/setup.sh
+# usage: bash launch/setup.sh [--cuda]
+#   --cuda   also LibTorch with all its CUDA libraries and NCCL in .deps/cuda, for the cuda preset; the CUDA toolkit
+#            (nvcc, headers) and the driver are not installed
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -89,14 +91,19 @@ libtorch_is_there() {
   done
 }
 
-install_libtorch() {
-  ! libtorch_is_there || return 0
-  [[ ! -e $deps/libtorch ]] || fail "$deps/libtorch is not LibTorch $torch_version" "remove it and give the command again"
-  local python
+# Sets `python` to one that has pip.
+find_python() {
   for python in python3 /usr/bin/python3 none; do
     [[ $python != none ]] || fail "no python3 here has pip, which unpacks LibTorch" "apt-get install python3-pip"
     ! "$python" -m pip --version >>"$log" 2>&1 || break
   done
+}
+
+install_libtorch() {
+  ! libtorch_is_there || return 0
+  [[ ! -e $deps/libtorch ]] || fail "$deps/libtorch is not LibTorch $torch_version" "remove it and give the command again"
+  local python
+  find_python
   say "fetching LibTorch $torch_version for $("$python" --version) (0.55 GB)"
   rm -rf "$deps/libtorch.partial"
   # The libraries are used from C++ alone; --no-deps leaves out 3 GB of CUDA that a CPU program never maps.
@@ -105,6 +112,36 @@ install_libtorch() {
     "torch==$torch_version" "nvidia-cuda-runtime==13.*" "nvidia-cuda-cupti==13.*"
   mv "$deps/libtorch.partial" "$deps/libtorch"
   libtorch_is_there || fail "pip ended well, but $deps/libtorch lacks libraries" "see $log"
+}
+
+cuda_is_there() {
+  local library
+  for library in torch/lib/libtorch_cuda.so "torch-$torch_version.dist-info/RECORD" nvidia/nccl/include/nccl.h \
+    nvidia/nccl/lib/libnccl.so.2 nvidia/cu13/lib/libcudart.so.13 nvidia/cudnn/lib/libcudnn.so.9; do
+    [[ -e $deps/cuda/$library ]] || return 1
+  done
+}
+
+# The folder that `pip install torch` would make, so that libtorch_cuda finds its libraries by its own run path, but
+# without what only Python needs (Triton, 0.6 GB) and with torch itself as hard links to the one in libtorch/.
+install_cuda() {
+  ! cuda_is_there || return 0
+  [[ ! -e $deps/cuda ]] || fail "$deps/cuda does not hold the CUDA libraries of LibTorch $torch_version" \
+    "remove it and give the command again"
+  # LibTorch's own metadata pins the versions.
+  local wheels python
+  mapfile -t wheels < <(sed -nE 's/^Requires-Dist: ((cuda-toolkit|nvidia-)[^;]*);.*/\1/p' \
+    "$deps/libtorch/torch-$torch_version.dist-info/METADATA")
+  [[ ${#wheels[@]} -gt 0 ]] || fail "LibTorch's metadata names no CUDA libraries" "is $deps/libtorch its CUDA wheel?"
+  find_python
+  say "fetching the CUDA libraries of LibTorch $torch_version (2 GB)"
+  rm -rf "$deps/cuda.partial"
+  logged "pip install ${wheels[*]}" "check the network and the disk (4 GB)" \
+    "$python" -m pip install --disable-pip-version-check --target "$deps/cuda.partial" "${wheels[@]}"
+  logged "linking LibTorch into $deps/cuda.partial" "$deps/cuda and $deps/libtorch must be on one file system" \
+    cp -al "$deps/libtorch/torch" "$deps/libtorch/torch-$torch_version.dist-info" "$deps/cuda.partial/"
+  mv "$deps/cuda.partial" "$deps/cuda"
+  cuda_is_there || fail "pip ended well, but $deps/cuda lacks libraries" "see $log"
 }
 
 install_icons() {
@@ -131,11 +168,14 @@ install_icons() {
   done
 }
 
-[[ $# -eq 0 ]] || fail "setup takes no arguments" "usage: bash launch/setup.sh"
+usage="usage: bash launch/setup.sh [--cuda]"
+[[ $# -le 1 ]] || fail "at most one argument, not $#" "$usage"
+[[ $# -eq 0 || $1 == --cuda ]] || fail "unknown argument: $1" "$usage"
 mkdir -p "$deps/icons"
 exec 9>"$deps/setup.lock"
 flock 9 # a second set-up at the same time waits, and then finds all there
 install_packages
 install_libtorch
+[[ $# -eq 0 ]] || install_cuda
 install_icons
 say "everything is there"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up, builds the ci preset (warnings are errors) and runs the tests.
 # usage: bash tests/run.sh [-L LABEL]... [--help]
-#   -L, --label LABEL   only tests with this label (unit, model, property, mpi, golden, fault, e2e), a regular expression
-#                       as for ctest
+#   -L, --label LABEL   only tests with this label (unit, model, property, mpi, golden, fault, e2e, gpu), a regular
+#                       expression as for ctest
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

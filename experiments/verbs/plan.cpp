@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "experiments/verbs/verbs.hpp"
+#include "launch/gpu_inventory.hpp"
 
 namespace soup {
 
@@ -46,7 +47,7 @@ Verb add_plan(CLI::App& program) {
               fmt::print("{}", to_yaml(experiment));
               return 0;
             }
-            const Plan plan = make_plan(experiment, arguments->ranks);
+            const Plan plan = make_plan(experiment, arguments->ranks, probe_gpus());
             fmt::print("{}", describe(plan, experiment));
             return plan.problems.empty() ? 0 : static_cast<int>(plan.problems.front().exit_code());
           }};

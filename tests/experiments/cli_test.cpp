@@ -93,7 +93,8 @@ TEST(Cli, PlanExitsWithTheFirstProblem) {
   const std::string run = " --set run_folder=" + (folder.path() / "run").string();
   const Outcome plan = soup("plan " + file + run);
   EXPECT_EQ(plan.code, 3) << "no theme of these packages exists";
-  EXPECT_THAT(plan.text, AllOf(HasSubstr("ingredient/one"), HasSubstr("3 problems"), HasSubstr("two-icon-theme")));
+  EXPECT_THAT(plan.text, AllOf(HasSubstr("ingredient/one"), HasSubstr("3 problems"), HasSubstr("two-icon-theme"),
+                               HasSubstr("\nGPUs: ")));
   EXPECT_EQ(soup("plan " + file + run + " --ranks 3 --set launch.ranks_per_group=2").code, 2);
   EXPECT_EQ(soup("plan " + file + run + " --set seed=x").code, 2);
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "run"));

@@ -118,14 +118,14 @@ TEST_F(PlanTest, ThrowsTheFirstAndListsTheOthers) {
 
 TEST_F(PlanTest, WritesNothing) {
   const Experiment experiment = load();
-  describe(make_plan(experiment, 1), experiment);
+  describe(make_plan(experiment, 1, {}), experiment);
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run"));
 }
 
 TEST_F(PlanTest, KnowsWhatIsDoneAndPredictsFromIt) {
   const Experiment experiment = load();
   const std::vector<Stage> stages = stages_of(experiment);
-  const Plan fresh = make_plan(experiment, 1);
+  const Plan fresh = make_plan(experiment, 1, {});
   ASSERT_EQ(fresh.stages.size(), stages.size());
   for (const StagePlan& item : fresh.stages) {
     EXPECT_FALSE(item.done);
@@ -143,7 +143,7 @@ TEST_F(PlanTest, KnowsWhatIsDoneAndPredictsFromIt) {
                                                         .images = stage.images});
     }
   }
-  const Plan plan = make_plan(experiment, 1);
+  const Plan plan = make_plan(experiment, 1, {});
   for (const StagePlan& item : plan.stages) {
     if (item.stage.name == "base") {
       EXPECT_TRUE(item.done);
@@ -161,7 +161,7 @@ TEST_F(PlanTest, KnowsWhatIsDoneAndPredictsFromIt) {
 
 TEST_F(PlanTest, PredictsNothingOfABaseItCannotRead) {
   const Experiment experiment = load({"base={model: none}"});
-  const Plan plan = make_plan(experiment, 1);
+  const Plan plan = make_plan(experiment, 1, {});
   for (const StagePlan& item : plan.stages) {
     EXPECT_EQ(item.basis == Basis::unknown, item.stage.images > 0 || item.stage.kind == StageKind::evaluate);
   }
@@ -171,23 +171,37 @@ TEST_F(PlanTest, PredictsNothingOfABaseItCannotRead) {
 TEST_F(PlanTest, GroupsWorkSideBySide) {
   const auto ingredients = [this](int ranks) {
     double seconds = 0.0;
-    for (const StagePlan& item : make_plan(load(), ranks).stages) {
+    for (const StagePlan& item : make_plan(load(), ranks, {}).stages) {
       seconds += item.stage.kind == StageKind::ingredient ? item.seconds : 0.0;
     }
     return seconds;
   };
   // Two groups share the host's cores: each ingredient takes twice as long, and two run at a time.
   EXPECT_DOUBLE_EQ(ingredients(2), 2 * ingredients(1));
-  EXPECT_NEAR(make_plan(load(), 2).seconds_to_do, make_plan(load(), 1).seconds_to_do, 20.0);
+  EXPECT_NEAR(make_plan(load(), 2, {}).seconds_to_do, make_plan(load(), 1, {}).seconds_to_do, 20.0);
 }
 
 TEST_F(PlanTest, ListsProblemsWithTheTable) {
   std::filesystem::remove_all(folder_.path() / "themes/One");
   const Experiment experiment = load({"launch.ranks_per_group=2"});
-  const Plan plan = make_plan(experiment, 3);
+  const Plan plan = make_plan(experiment, 3, {});
   EXPECT_EQ(plan.problems.size(), 2U);
   EXPECT_EQ(plan.problems.front().exit_code(), ExitCode::usage);
   EXPECT_THAT(describe(plan, experiment), AllOf(HasSubstr("2 problems"), HasSubstr("one-icon-theme")));
+}
+
+TEST_F(PlanTest, NamesTheGpusAndRefusesAnotherNccl) {
+  const Experiment experiment = load();
+  EXPECT_THAT(describe(make_plan(experiment, 1, {}), experiment), HasSubstr("\nGPUs: built without CUDA\n"));
+  GpuInventory gpus{.cuda_built = true, .cuda_driver = 13000, .cuda_runtime = 13000};
+  gpus.gpus = {{0, "NVIDIA H200", 9, 0, 150'000'000'000, "0000:1b:00.0", "GPU-01020304"}};
+  gpus.nccl_compiled = 22809;
+  gpus.nccl_loaded = 22703;
+  const Plan plan = make_plan(experiment, 1, gpus);
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_EQ(plan.problems.front().exit_code(), ExitCode::communication);
+  EXPECT_THAT(describe(plan, experiment),
+              AllOf(HasSubstr("\nGPUs: 1 "), HasSubstr("not used"), HasSubstr("1 problem "), HasSubstr("2.27.3")));
 }
 
 }  // namespace
