@@ -192,8 +192,8 @@ TEST_F(TrainerMpi, CurveAndWeightsAreOneRanks) {
   ASSERT_EQ(together.losses.size(), 10U);
   ASSERT_EQ(alone.losses.size(), 10U);
   for (std::size_t step = 0; step < alone.losses.size(); ++step) {
-    // Only the order of float32 sums differs: by 7e-8 of the loss and 2.4e-7 in weights that moved by 1e-2. The limits
-    // are ten times that.
+    // Only the order of float32 sums differs: by up to 1.5e-7 of the loss, and 2.4e-7 in weights that moved by 1e-2.
+    // The limits are several times that.
     EXPECT_NEAR(together.losses[step], alone.losses[step], 1e-6 * alone.losses[step]) << "step " << step;
   }
   EXPECT_GT(largest_difference(alone.weights, values_of(test::tiny_model())), 1e-2);
