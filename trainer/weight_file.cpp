@@ -33,7 +33,7 @@ std::optional<at::ScalarType> float_type(DType dtype) {
   }
 }
 
-void fill(at::Tensor parameter, std::span<const std::byte> bytes, at::ScalarType type) {
+void fill(const at::Tensor& parameter, std::span<const std::byte> bytes, at::ScalarType type) {
   // Copied, not viewed: a file's tensors need not be aligned to their element size.
   at::Tensor values = at::empty(parameter.sizes(), type);
   std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
