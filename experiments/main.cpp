@@ -84,10 +84,10 @@ int main(int argc, char** argv) {
   try {
     return soup::run(argc, argv);
   } catch (const soup::Error& error) {
-    fmt::print(stderr, "soup: {}\n", error.what());
+    fmt::print(stderr, "soup: error: {}\n", error.what());
     return static_cast<int>(error.exit_code());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "soup: {}\n  hint: this is a bug; please report it with this message\n", error.what());
+    fmt::print(stderr, "soup: error: {}\n  hint: this is a bug; please report it with this message\n", error.what());
     return static_cast<int>(soup::ExitCode::invariant);
   }
 }

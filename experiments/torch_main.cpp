@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
     soup::MpiRuntime mpi(argc, argv);
     return mpi.run([&] { return soup::run(mpi, argc, argv); });
   } catch (const soup::Error& error) {
-    fmt::print(stderr, "soup: {}\n", error.what());
+    fmt::print(stderr, "soup: error: {}\n", error.what());
     return static_cast<int>(error.exit_code());
   }
 }

@@ -77,7 +77,7 @@ TEST(Cli, UsageErrorsExitWithTwo) {
 TEST(Cli, ErrorsHaveMessageHintAndCode) {
   const Outcome missing = soup("plan none.yaml");
   EXPECT_EQ(missing.code, 2);
-  EXPECT_THAT(missing.text, AllOf(HasSubstr("soup: none.yaml: no such file"), HasSubstr("\n  hint: ")));
+  EXPECT_THAT(missing.text, AllOf(HasSubstr("soup: error: none.yaml: no such file"), HasSubstr("\n  hint: ")));
   EXPECT_EQ(soup("verify none").code, 3);
   EXPECT_EQ(soup("report none").code, 3);
   EXPECT_EQ(soup("remove none a").code, 3);
