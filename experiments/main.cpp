@@ -23,13 +23,13 @@ namespace {
 
 // Mapping libtorch takes a quarter of a second at every start; verbs that do without it answer at once.
 constexpr auto torch_verbs = std::to_array<std::pair<const char*, const char*>>({
-#ifdef SOUP_CUDA  // it names the GPUs and the NCCL that a run would see, and this program maps no CUDA library
-    {"plan", "Show what a run would do; writes nothing"},
-#endif
     {"run", "Run an experiment: all its stages in order, skipping those that are done"},
     {"train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon"},
     {"sample", "Make images from captions with any model folder"},
     {"evaluate", "Score the models of a run on held-out captions and images"},
+#ifdef SOUP_CUDA  // it names the GPUs and the NCCL that a run would see, and this program maps no CUDA library
+    {"plan", "Show what a run would do; writes nothing"},
+#endif
 });
 
 bool is_torch_verb(std::string_view word) {
@@ -64,11 +64,13 @@ int run(int argc, char** argv) {
   for (const auto& [name, purpose] : torch_verbs) {
     program.add_subcommand(name, purpose);
   }
-  std::vector<Verb> verbs = {add_merge(program), add_add(program), add_remove(program), add_report(program),
-                             add_verify(program)};
+  std::vector<Verb> verbs;
 #ifndef SOUP_CUDA
   verbs.push_back(add_plan(program));
 #endif
+  for (const auto add : {add_merge, add_add, add_remove, add_report, add_verify}) {
+    verbs.push_back(add(program));
+  }
   for (Verb& verb : add_import(program)) {
     verbs.push_back(std::move(verb));
   }
