@@ -37,7 +37,8 @@ std::map<std::string, std::string> library_versions() {
   if (MPI_Get_library_version(mpi.data(), &length) != MPI_SUCCESS) {
     throw CommError("MPI_Get_library_version", "failed");
   }
-  return {{"LibTorch", TORCH_VERSION}, {"MPI", std::string(mpi.data(), static_cast<std::size_t>(length))}};
+  // Up to the first zero: Open MPI counts that one in `length`.
+  return {{"LibTorch", TORCH_VERSION}, {"MPI", mpi.data()}};
 }
 
 int run_goal(const Arguments& arguments, RunGoal goal, MpiRuntime& mpi) {
