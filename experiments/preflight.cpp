@@ -140,20 +140,17 @@ void check_scorer(const Experiment& experiment) {
   }
   const fs::path recipe = scorer / "recipe.json";
   const nlohmann::json parsed = nlohmann::json::parse(read_file(recipe), nullptr, /*allow_exceptions=*/false);
-  const nlohmann::json* held_out = &parsed;
-  for (const char* key : {"configuration", "held_out"}) {
-    if (!held_out->is_object() || !held_out->contains(key)) {
-      throw DataError(recipe, "does not say which names the scorer was not trained on (configuration.held_out)",
-                      "it is written by soup train --scorer");
-    }
-    held_out = &held_out->at(key);
+  const auto value_at = [&parsed](const char* path) {
+    const nlohmann::json::json_pointer pointer(path);
+    return parsed.contains(pointer) ? parsed.at(pointer) : nlohmann::json();
+  };
+  if (value_at("/configuration/held_out").is_null()) {
+    throw DataError(recipe, "does not say which names the scorer was not trained on (configuration.held_out)",
+                    "it is written by soup train --scorer");
   }
   const HeldOut ours = held_out_of(experiment);
-  const auto field = [held_out](const char* key) {
-    return held_out->is_object() ? held_out->value(key, nlohmann::json()) : nlohmann::json();
-  };
-  const nlohmann::json fraction = field("fraction");
-  const nlohmann::json seed = field("seed");
+  const nlohmann::json fraction = value_at("/configuration/held_out/fraction");
+  const nlohmann::json seed = value_at("/configuration/held_out/seed");
   if (!fraction.is_number() || !seed.is_number_unsigned() || fraction.get<double>() < ours.fraction ||
       seed.get<std::uint64_t>() != ours.seed) {
     throw ConfigError(

@@ -135,20 +135,14 @@ class ScorerLoop {
     while (clock_.images < schedule_.images) {
       const std::uint64_t before = clock_.images;
       const double loss = step(batches.make(before));
-      clock_.images += config_.batch;
-      clock_.steps = optimizer_.steps();
-      clock_.window_loss += loss;
-      clock_.window_images += config_.batch;
+      clock_.add_step(loss, config_.batch);
       const bool finished = clock_.images >= schedule_.images;
-      if (finished || before / log_images != clock_.images / log_images) {
-        const double steps = static_cast<double>(clock_.window_images) / static_cast<double>(config_.batch);
-        clock_.curve.push_back({clock_.images, clock_.window_loss / steps, learning_rate_at(schedule_, before), -1.0});
-        clock_.window_loss = 0.0;
-        clock_.window_images = 0;
+      if (finished || passed(before, clock_.images, log_images)) {
+        clock_.add_point(learning_rate_at(schedule_, before));
       }
       progress.advance_to(clock_.images, fmt::format("loss {:.4f}", loss));
       const bool stop = stop_requested() && !finished;
-      if (stop || before / checkpoint_images != clock_.images / checkpoint_images) {
+      if (stop || passed(before, clock_.images, checkpoint_images)) {
         write_checkpoint(folder_, key_, state_.layout().digest(), clock_, buffers());
       }
       if (stop) {
@@ -174,9 +168,7 @@ class ScorerLoop {
       throw DataError("scorer", fmt::format("NaN or Inf after {} images (loss {})", clock_.images, value),
                       "lower learning_rate; the last good checkpoint stays");
     }
-    if (norm > clip_norm) {
-      state_.gradients().mul_(clip_norm / norm);
-    }
+    state_.scale_gradients(clip_norm, norm);
     optimizer_.step(learning_rate_at(schedule_, clock_.images));
     network_.logit_scale().detach().clamp_max_(max_logit_scale);
     return value;

@@ -174,6 +174,24 @@ bool has_key(const fs::path& path, const Digest& key) {
 
 }  // namespace
 
+void TrainClock::add_step(double loss, std::int64_t batch) {
+  images += static_cast<std::uint64_t>(batch);
+  window_images += static_cast<std::uint64_t>(batch);
+  window_loss += loss * static_cast<double>(batch);
+  ++steps;
+}
+
+LossPoint& TrainClock::add_point(double learning_rate) {
+  curve.push_back({images, window_loss / static_cast<double>(window_images), learning_rate, -1.0});
+  window_loss = 0.0;
+  window_images = 0;
+  return curve.back();
+}
+
+bool passed(std::uint64_t before, std::uint64_t after, std::uint64_t interval) {
+  return interval > 0 && before / interval != after / interval;
+}
+
 void write_checkpoint(const fs::path& folder, const Digest& key, const Digest& layout, const TrainClock& clock,
                       const TrainBuffers& buffers) {
   const std::vector<double> curve = pack(clock.curve);

@@ -29,7 +29,15 @@ struct TrainClock {
   std::uint64_t window_images = 0;
   double seconds = 0.0;  // spent training so far, over all starts
   std::vector<LossPoint> curve;
+
+  // A step over `batch` images with this mean loss was made.
+  void add_step(double loss, std::int64_t batch);
+  // Ends the window with a point of the curve, its loss the mean over the window.
+  LossPoint& add_point(double learning_rate);
 };
+
+// Whether an image count that went from `before` to `after` passed a multiple of `interval`; never where that is 0.
+bool passed(std::uint64_t before, std::uint64_t after, std::uint64_t interval);
 
 struct TrainBuffers {
   std::span<float> weights;

@@ -70,6 +70,12 @@ std::span<float> FlatState::gradient_span() {
   return flat_span(gradients_);
 }
 
+void FlatState::scale_gradients(double limit, double norm) {
+  if (limit > 0.0 && norm > limit) {
+    gradients_.mul_(limit / norm);
+  }
+}
+
 std::string FlatState::first_non_finite(const at::Tensor& flat) const {
   const at::Tensor bad = at::isfinite(flat).logical_not();
   if (!bad.any().item<bool>()) {

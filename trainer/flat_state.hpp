@@ -36,6 +36,8 @@ class FlatState {
   [[nodiscard]] const at::Tensor& gradients() const { return gradients_; }
   [[nodiscard]] std::span<float> weight_span();
   [[nodiscard]] std::span<float> gradient_span();
+  // Gradients of this norm scaled down to `limit` where they exceed it; a limit of 0 is none.
+  void scale_gradients(double limit, double norm);
   // Name of the first tensor holding a NaN or Inf in `flat` ([count] float), or "".
   [[nodiscard]] std::string first_non_finite(const at::Tensor& flat) const;
 

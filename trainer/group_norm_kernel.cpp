@@ -140,14 +140,20 @@ class Scratch {
   std::vector<float> values_;
 };
 
-// z = scale * image + add is the normalised and affine value before SiLU; image + offset is x - mean.
-void affine_of(const NormShape& shape, const NormInput& input, const float* shift, const float* mean,
-               const float* inverse_deviation, float* scale, float* add, float* offset) {
+// image + offset is x - mean.
+void offset_of(const NormShape& shape, const float* shift, const float* mean, float* offset) {
   const std::int64_t width = shape.channels / shape.groups;
   for (std::int64_t c = 0; c < shape.channels; ++c) {
-    const std::int64_t g = c / width;
-    offset[c] = (shift != nullptr ? shift[c] : 0.0F) - mean[g];
-    scale[c] = inverse_deviation[g] * input.weight[c];
+    offset[c] = (shift != nullptr ? shift[c] : 0.0F) - mean[c / width];
+  }
+}
+
+// z = scale * image + add is the normalised and affine value before SiLU.
+void affine_of(const NormShape& shape, const NormInput& input, const float* offset, const float* inverse_deviation,
+               float* scale, float* add) {
+  const std::int64_t width = shape.channels / shape.groups;
+  for (std::int64_t c = 0; c < shape.channels; ++c) {
+    scale[c] = inverse_deviation[c / width] * input.weight[c];
     add[c] = offset[c] * scale[c] + input.bias[c];
   }
 }
@@ -181,9 +187,7 @@ void group_norm_silu(const NormShape& shape, const NormInput& input, double epsi
       }
       means[g] = static_cast<float>(sum / group_size);
     }
-    for (std::int64_t c = 0; c < channels; ++c) {
-      offset[c] = (shift != nullptr ? shift[c] : 0.0F) - means[c / width];
-    }
+    offset_of(shape, shift, means, offset);
     // Squares of deviations, not the mean of squares: nothing cancels where the mean is large.
     add_up_squares(pixels, channels, image, offset, sums);
     for (std::int64_t g = 0; g < groups; ++g) {
@@ -193,7 +197,7 @@ void group_norm_silu(const NormShape& shape, const NormInput& input, double epsi
       }
       inverses[g] = static_cast<float>(1.0 / std::sqrt(squares / group_size + epsilon));
     }
-    affine_of(shape, input, shift, means, inverses, scale, add, offset);
+    affine_of(shape, input, offset, inverses, scale, add);
     apply(pixels, channels, image, scale, add, output + n * pixels * channels);
   }
 }
@@ -217,7 +221,8 @@ void group_norm_silu_backward(const NormShape& shape, const NormInput& input, co
     float* const dx = gradients.image + n * pixels * channels;
     float* const sum_dz = gradients.bias + n * channels;
     const float* const inverses = inverse_deviation + n * groups;
-    affine_of(shape, input, row_or_null(input.shift, n, channels), mean + n * groups, inverses, scale, add, offset);
+    offset_of(shape, row_or_null(input.shift, n, channels), mean + n * groups, offset);
+    affine_of(shape, input, offset, inverses, scale, add);
     through_silu(pixels, channels, image, output_gradient + n * pixels * channels, scale, add, offset, dx, sum_dz,
                  sum_dz_x, sum_x);
     for (std::int64_t g = 0; g < groups; ++g) {

@@ -125,7 +125,8 @@ void save_model(const path& folder, const DiffusionModel& model, const std::map<
 }
 
 bool has_ema_weights(const path& folder) {
-  return std::filesystem::exists(folder / "unet_ema") || std::filesystem::exists(folder / "text_encoder_ema");
+  return part_folder(folder, "unet", WeightSet::ema) != folder / "unet" ||
+         part_folder(folder, "text_encoder", WeightSet::ema) != folder / "text_encoder";
 }
 
 DiffusionModel load_model(const path& folder, WeightSet weights) {

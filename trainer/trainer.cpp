@@ -33,17 +33,6 @@ std::vector<std::pair<std::string, torch::nn::Module*>> trained_parts(const Diff
   return parts;
 }
 
-// Whether a counter that went from `before` to `after` passed a multiple of `interval`.
-bool passed(std::uint64_t before, std::uint64_t after, std::uint64_t interval) {
-  return interval > 0 && before / interval != after / interval;
-}
-
-void scale_to_norm(at::Tensor& gradients, double limit, double norm) {
-  if (limit > 0.0 && norm > limit) {
-    gradients.mul_(limit / norm);
-  }
-}
-
 }  // namespace
 
 Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> images, Validation validation,
@@ -100,11 +89,10 @@ void Trainer::run() {
     const double loss = step(batch);
 
     const std::uint64_t before = clock_.images;
-    clock_.images += static_cast<std::uint64_t>(config.batch);
-    clock_.steps = optimizer_.steps();
+    clock_.add_step(loss, config.batch);
     update_ema(ema_, state_.weights(), ema_decay(config, clock_.images));
     clock_.seconds += std::chrono::duration<double>(Clock::now() - start).count();
-    record(loss);
+    record(before);
     progress.advance_to(clock_.images, fmt::format("loss {:.4f}", loss));
 
     std::array<std::int64_t, 1> stop = {stop_requested() ? 1 : 0};
@@ -160,7 +148,7 @@ double Trainer::step(const Batch& batch) {
   if (!std::isfinite(mean_loss[0]) || !std::isfinite(norm)) {
     throw_non_finite(mean_loss[0]);
   }
-  scale_to_norm(state_.gradients(), job_.config.clip_norm, norm);
+  state_.scale_gradients(job_.config.clip_norm, norm);
   optimizer_.step(learning_rate_at(job_.config, clock_.images));
   return mean_loss[0];
 }
@@ -184,25 +172,19 @@ void Trainer::throw_non_finite(double loss) const {
   throw error("gradient", tensor.empty() ? "no single tensor: their norm overflows" : tensor);
 }
 
-void Trainer::record(double loss) {
+// A point of the curve where one is due after the step that began at `before` images.
+void Trainer::record(std::uint64_t before) {
   const TrainConfig& config = job_.config;
-  const std::uint64_t before = clock_.images - static_cast<std::uint64_t>(config.batch);
-  clock_.window_loss += loss * static_cast<double>(config.batch);
-  clock_.window_images += static_cast<std::uint64_t>(config.batch);
   const bool validate = passed(before, clock_.images, config.validate_images);
   if (!validate && !passed(before, clock_.images, config.log_images) && clock_.images < config.images) {
     return;
   }
-  LossPoint point{clock_.images, clock_.window_loss / static_cast<double>(clock_.window_images),
-                  learning_rate_at(config, before), -1.0};
+  LossPoint& point = clock_.add_point(learning_rate_at(config, before));
   if (validate && !validation_.captions.empty()) {
     point.held_out_loss = held_out_loss();
     log_.info(fmt::format("{}: {} images, loss {:.4f}, held-out loss {:.4f} (EMA)", job_.title, point.images,
                           point.loss, point.held_out_loss));
   }
-  clock_.curve.push_back(point);
-  clock_.window_loss = 0.0;
-  clock_.window_images = 0;
 }
 
 double Trainer::held_out_loss() {

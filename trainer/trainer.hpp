@@ -72,7 +72,7 @@ class Trainer {
   double step(const Batch& batch);
   void check_same_start() const;
   [[noreturn]] void throw_non_finite(double loss) const;
-  void record(double loss);
+  void record(std::uint64_t before);
   void checkpoint();
   [[nodiscard]] double held_out_loss();
   [[nodiscard]] TrainBuffers buffers();

@@ -15,6 +15,7 @@
 #include "data/hdf5_handle.hpp"
 #include "data/shard_seal.hpp"
 #include "tests/data/samples.hpp"
+#include "tests/support/command.hpp"
 
 namespace soup {
 namespace {
@@ -198,13 +199,8 @@ TEST_F(Shards, RawHdf5ReadsThem) {
 TEST_F(Shards, H5dumpReadsThem) {
   test::write_noise_shard(path(), 3);
   const std::string command = "h5dump -A " + path().string() + " && h5dump -d captions " + path().string();
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  ASSERT_NE(pipe, nullptr);
-  std::string text;
-  for (std::array<char, 4096> block{}; const std::size_t got = fread(block.data(), 1, block.size(), pipe);) {
-    text.append(block.data(), got);
-  }
-  ASSERT_EQ(pclose(pipe), 0) << "h5dump is in the package hdf5-tools\n" << text;
+  const auto [code, text] = test::run_command(command);
+  ASSERT_EQ(code, 0) << "h5dump is in the package hdf5-tools\n" << text;
   for (const char* expected :
        {"\"soup-shard\"", "\"LGPL-3+\"", "( 3, 6, 5, 3 )", "H5T_CSET_UTF8", "\"apps word2\"", "\"north-icon-theme\"",
         "DATASET \"pixel_digests\"", "DATASET \"perceptual_hashes\"", "ATTRIBUTE \"program\""}) {

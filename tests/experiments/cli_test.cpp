@@ -1,41 +1,25 @@
 // The light executable as a user meets it: help, version, exit codes, messages.
 #include <gmock/gmock.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <string>
 
 #include "core/atomic_file.hpp"
 #include "data/shard_file.hpp"
 #include "tests/experiments/yaml_text.hpp"
+#include "tests/support/command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace soup {
 namespace {
 
+using test::Outcome;
 using testing::AllOf;
 using testing::HasSubstr;
 
-struct Outcome {
-  int code = -1;
-  std::string text;  // stdout and stderr
-};
-
 Outcome soup(const std::string& arguments) {
-  const std::string command = std::string(SOUP_BINARY_DIR) + "/soup " + arguments + " 2>&1";
-  FILE* pipe = popen(command.c_str(), "r");
-  EXPECT_NE(pipe, nullptr);
-  Outcome outcome;
-  std::array<char, 4096> block{};
-  for (std::size_t read = 0; (read = fread(block.data(), 1, block.size(), pipe)) > 0;) {
-    outcome.text.append(block.data(), read);
-  }
-  const int status = pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return outcome;
+  return test::run_command(std::string(SOUP_BINARY_DIR) + "/soup " + arguments);
 }
 
 TEST(Cli, HelpNamesEveryVerbAndTheExitCodes) {

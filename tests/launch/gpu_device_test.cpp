@@ -1,11 +1,10 @@
 // The inventory on a host with GPUs, against what the driver's own tool says.
 #include <gmock/gmock.h>
 
-#include <array>
-#include <cstdio>
 #include <string>
 
 #include "launch/gpu_inventory.hpp"
+#include "tests/support/command.hpp"
 
 namespace soup {
 namespace {
@@ -40,14 +39,8 @@ TEST_F(GpuDeviceTest, FillsEveryField) {
 }
 
 TEST_F(GpuDeviceTest, AgreesWithNvidiaSmi) {
-  FILE* pipe = popen("nvidia-smi --list-gpus", "r");
-  ASSERT_NE(pipe, nullptr);
-  std::string listed;
-  std::array<char, 4096> block{};
-  for (std::size_t read = 0; (read = fread(block.data(), 1, block.size(), pipe)) > 0;) {
-    listed.append(block.data(), read);
-  }
-  ASSERT_EQ(pclose(pipe), 0) << "nvidia-smi comes with the driver";
+  const auto [code, listed] = test::run_command("nvidia-smi --list-gpus");
+  ASSERT_EQ(code, 0) << "nvidia-smi comes with the driver\n" << listed;
   for (const Gpu& gpu : inventory_.gpus) {
     EXPECT_THAT(listed, HasSubstr(gpu.name));
     EXPECT_THAT(listed, HasSubstr(gpu.uuid));

@@ -1,40 +1,25 @@
 // The real libraries of this build: which NCCL is in the process, and that hosts without a GPU or driver are no error.
 #include <dlfcn.h>
 #include <gmock/gmock.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <string>
 
 #include "core/atomic_file.hpp"
 #include "launch/gpu_inventory.hpp"
+#include "tests/support/command.hpp"
 
 namespace soup {
 namespace {
 
+using test::Outcome;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-struct Outcome {
-  int code = -1;
-  std::string text;
-};
-
 Outcome print_gpus(const std::string& variables) {
-  FILE* pipe = popen((variables + " " PRINT_GPUS " 2>&1").c_str(), "r");
-  EXPECT_NE(pipe, nullptr);
-  Outcome outcome;
-  std::array<char, 4096> block{};
-  for (std::size_t read = 0; (read = fread(block.data(), 1, block.size(), pipe)) > 0;) {
-    outcome.text.append(block.data(), read);
-  }
-  const int status = pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return outcome;
+  return test::run_command(variables + " " PRINT_GPUS);
 }
 
 std::size_t nccl_copies_here() {

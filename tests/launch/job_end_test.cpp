@@ -1,12 +1,11 @@
 // How jobs end: promptly, with the right exit code and message, when a rank throws, dies, hangs or all agree to fail.
 #include <gmock/gmock.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <string>
+
+#include "tests/support/command.hpp"
 
 namespace soup {
 namespace {
@@ -23,21 +22,10 @@ Ended run_job(int ranks, const std::string& fault) {
   setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
   setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
   const std::string command = std::string("timeout -k 1 40 ") + MPIRUN + " --oversubscribe --bind-to none -n " +
-                              std::to_string(ranks) + " " + FAULTY_RANK + " " + fault + " 2>&1";
+                              std::to_string(ranks) + " " + FAULTY_RANK + " " + fault;
   const auto start = std::chrono::steady_clock::now();
-  FILE* pipe = popen(command.c_str(), "r");
-  Ended ended;
-  if (pipe == nullptr) {
-    return ended;
-  }
-  std::array<char, 4096> buffer{};
-  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) {
-    ended.output += buffer.data();
-  }
-  const int status = pclose(pipe);
-  ended.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  ended.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return ended;
+  const auto [code, text] = test::run_command(command);
+  return {code, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), text};
 }
 
 std::size_t occurrences(const std::string& text, const std::string& part) {

@@ -82,4 +82,16 @@ TrainConfig tiny_training() {
   return config;
 }
 
+TrainJob tiny_job(const std::filesystem::path& folder, const std::string& name, const TrainConfig& config) {
+  TrainJob job;
+  job.title = "ingredient " + name;
+  job.scope = "squares";
+  job.config = config;
+  job.seeds = SeedTree(7);
+  job.key = sha256("key");
+  job.folder = folder / name;
+  std::filesystem::create_directories(job.folder);
+  return job;
+}
+
 }  // namespace soup::test

@@ -8,6 +8,7 @@
 #include "data/shard_file.hpp"
 #include "trainer/model.hpp"
 #include "trainer/train_config.hpp"
+#include "trainer/trainer.hpp"
 #include "trainer/training_images.hpp"
 
 namespace soup::test {
@@ -23,5 +24,7 @@ std::shared_ptr<TrainingImages> tiny_images(const std::filesystem::path& path);
 
 // 256 images in batches of 16, everything on: warm-up, decay, clipping, dropout, EMA.
 TrainConfig tiny_training();
+// An ingredient of that shard; its folder, folder/name, is made.
+TrainJob tiny_job(const std::filesystem::path& folder, const std::string& name, const TrainConfig& config);
 
 }  // namespace soup::test

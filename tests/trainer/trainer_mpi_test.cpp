@@ -83,17 +83,7 @@ class TrainerMpi : public testing::Test {
     return config;
   }
 
-  TrainJob job(const std::string& name, const TrainConfig& config) const {
-    TrainJob job;
-    job.title = "ingredient " + name;
-    job.scope = "squares";
-    job.config = config;
-    job.seeds = SeedTree(7);
-    job.key = sha256("key");
-    job.folder = root_ / name;
-    fs::create_directories(job.folder);
-    return job;
-  }
+  TrainJob job(const std::string& name, const TrainConfig& config) const { return test::tiny_job(root_, name, config); }
 
   Trained train(const TrainJob& job, Communicator& group) {
     DiffusionModel model = test::tiny_model();

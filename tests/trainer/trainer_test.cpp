@@ -32,15 +32,7 @@ class TrainerTest : public ::testing::Test {
   }
 
   TrainJob job(const std::string& name, const TrainConfig& config) const {
-    TrainJob job;
-    job.title = "ingredient " + name;
-    job.scope = "squares";
-    job.config = config;
-    job.seeds = SeedTree(7);
-    job.key = sha256("key");
-    job.folder = folder_.path() / name;
-    std::filesystem::create_directories(job.folder);
-    return job;
+    return test::tiny_job(folder_.path(), name, config);
   }
 
   // Bytes of all parameters after training.
