@@ -15,7 +15,7 @@ shift
 # A compiler on a file with torch headers needs up to 1.5 GB; a job more than fits means swapping or a killed compiler.
 available_kib=$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)
 jobs=$((available_kib / 1572864))
-cores=$(nproc)
+cores=$(env -u OMP_NUM_THREADS nproc) # nproc would take that variable for the number of cores
 jobs=$((jobs < 1 ? 1 : jobs > cores ? cores : jobs))
 
 cmake --preset "$preset" --log-level=WARNING

@@ -29,7 +29,7 @@ if [[ -t 2 ]]; then
   export COLUMNS
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-cores=$(nproc)
+cores=$(env -u OMP_NUM_THREADS nproc) # nproc would take that variable for the number of cores
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > ranks ? cores / ranks : 1))}
 
 soup_run() {

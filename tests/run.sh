@@ -44,4 +44,5 @@ bash launch/setup.sh
 bash launch/build.sh ci
 # One thread per process: tests run side by side, and OpenMP threads that wait in a spin would take the others' cores.
 export OMP_NUM_THREADS=1
-ctest --test-dir build/ci --parallel "$(nproc)" "${ctest_options[@]}"
+# nproc would take that variable for the number of cores.
+ctest --test-dir build/ci --parallel "$(env -u OMP_NUM_THREADS nproc)" "${ctest_options[@]}"
