@@ -5,6 +5,9 @@ target_compile_options(soup_options INTERFACE -Wall -Wextra -Wshadow -Wconversio
                                               $<$<BOOL:${SOUP_WERROR}>:-Werror>)
 # No fused multiply-add behind our back: exact arithmetic must give the same bits on every machine.
 target_compile_options(soup_options INTERFACE -ffp-contract=off)
+if(CMAKE_UNITY_BUILD) # files compiled several at a time look like headers with anonymous namespaces to g++
+  target_compile_options(soup_options INTERFACE -Wno-subobject-linkage)
+endif()
 if(SOUP_SANITIZE)
   target_compile_options(soup_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   target_link_options(soup_options INTERFACE -fsanitize=address,undefined)

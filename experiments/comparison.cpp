@@ -11,8 +11,6 @@ namespace soup {
 
 namespace {
 
-constexpr std::int64_t frechet_resamples = 100;  // as in the evaluation of one model
-
 std::vector<double> paired_differences(const ModelRecord& first, const ModelRecord& second, std::string_view score) {
   const std::vector<double> a = sample_values(first, score);
   const std::vector<double> b = sample_values(second, score);

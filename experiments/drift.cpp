@@ -2,19 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
+#include "experiments/metrics.hpp"
 #include "merge/float_formats.hpp"
 
 namespace soup {
 
 namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 // Exact values of a tensor of any floating type.
 std::vector<double> values_of(const SafetensorsFile& file, const TensorInfo& info) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "core/atomic_file.hpp"
@@ -22,10 +21,7 @@ namespace soup {
 
 namespace {
 
-// A Frechet distance costs an eigenvalue decomposition, and its standard error needs few digits.
-constexpr std::int64_t frechet_resamples = 100;
 constexpr int grid_zoom = 4;  // pixels of the sample picture per pixel of the image
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 std::string name_of(WeightSet weights) {
   return weights == WeightSet::raw ? "raw" : "ema";

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
@@ -43,12 +42,6 @@ constexpr std::array<ScoreKind, 11> kinds = {{
 // Kinds that are means over generated images.
 bool is_image_mean(std::string_view name) {
   return name != "kernel_distance" && name != "frechet_distance" && name != "denoising_loss";
-}
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-double number_or_nan(const nlohmann::json& value) {
-  return value.is_null() ? nan : value.get<double>();
 }
 
 std::map<std::string, Estimate> estimates(const nlohmann::json& json) {

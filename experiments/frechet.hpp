@@ -11,6 +11,9 @@
 
 namespace soup {
 
+// For its standard error: a distance costs an eigenvalue decomposition, and the error needs few digits.
+inline constexpr std::int64_t frechet_resamples = 100;
+
 // |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2) with the unbiased covariances. Biased upwards where there are
 // few images: comparable only between sets of equal size. Needs two rows or more on both sides.
 class FrechetDistance {

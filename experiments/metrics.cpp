@@ -1,7 +1,6 @@
 #include "experiments/metrics.hpp"
 
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "core/error.hpp"
@@ -9,8 +8,6 @@
 namespace soup {
 
 namespace {
-
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 double polynomial_kernel(std::span<const float> x, std::span<const float> y) {
   double product = 0.0;
@@ -29,11 +26,12 @@ nlohmann::json to_json(const Estimate& estimate) {
 }
 
 Estimate estimate_from_json(const nlohmann::json& json) {
-  const auto number = [&json](const char* key) {
-    const auto& value = json.at(key);
-    return value.is_null() ? nan : value.get<double>();
-  };
-  return {number("value"), number("standard_error"), json.at("count").get<std::uint64_t>()};
+  return {number_or_nan(json.at("value")), number_or_nan(json.at("standard_error")),
+          json.at("count").get<std::uint64_t>()};
+}
+
+double number_or_nan(const nlohmann::json& value) {
+  return value.is_null() ? nan : value.get<double>();
 }
 
 Estimate bootstrap(std::uint64_t count, std::int64_t resamples, RandomStream stream, const Statistic& statistic) {

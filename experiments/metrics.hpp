@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <vector>
@@ -21,6 +22,11 @@ struct Estimate {
 // {"value", "standard_error", "count"}; NaN as null, both ways.
 [[nodiscard]] nlohmann::json to_json(const Estimate& estimate);
 [[nodiscard]] Estimate estimate_from_json(const nlohmann::json& json);
+
+// Stands where there was nothing to measure.
+inline constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+// A number that may be NaN, as JSON keeps it: null.
+[[nodiscard]] double number_or_nan(const nlohmann::json& value);
 
 // A statistic of the samples whose indices are given, with repetitions.
 using Statistic = std::function<double(std::span<const std::uint32_t> indices)>;

@@ -19,7 +19,7 @@ namespace {
 static_assert(std::numeric_limits<float>::is_iec559 && std::numeric_limits<double>::is_iec559);
 
 // Elements checked, then quantised, while they stay in the first-level cache.
-constexpr std::size_t block_elements = 2048;
+constexpr std::size_t cached_elements = 2048;
 
 template <typename T>
 using SignedBits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
@@ -84,8 +84,8 @@ double accumulate_any(std::span<const T> values, std::int64_t weight, std::int64
                fmt::format("weight {} in a soup of total weight {}", weight, total_weight));
   const double scale = std::ldexp(1.0, scale_bits);
   double largest = 0.0;
-  for (std::size_t begin = 0; begin < values.size(); begin += block_elements) {
-    const std::size_t count = std::min(block_elements, values.size() - begin);
+  for (std::size_t begin = 0; begin < values.size(); begin += cached_elements) {
+    const std::size_t count = std::min(cached_elements, values.size() - begin);
     const std::span<const T> block = values.subspan(begin, count);
     const double block_largest = checked_largest(block, tensor, first_index + begin);
     if (!in_range(block_largest, total_weight, scale_bits)) {

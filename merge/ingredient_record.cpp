@@ -19,10 +19,6 @@ using nlohmann::json;
 constexpr std::array<std::pair<ModelKind, const char*>, 3> kind_names{
     {{ModelKind::base, "base"}, {ModelKind::ingredient, "ingredient"}, {ModelKind::paragon, "paragon"}}};
 
-json digest_or_null(const std::optional<Digest>& digest) {
-  return digest ? json(digest->hex()) : json(nullptr);
-}
-
 }  // namespace
 
 IngredientRecord read_ingredient_record(const std::filesystem::path& model_folder) {

@@ -18,10 +18,6 @@ namespace {
 
 using nlohmann::json;
 
-json digest_or_null(const std::optional<Digest>& digest) {
-  return digest ? json(digest->hex()) : json(nullptr);
-}
-
 json ingredient_to_json(const LedgerIngredient& ingredient) {
   json parts = json::object();
   for (const auto& [name, part] : ingredient.parts) {

@@ -54,6 +54,10 @@ std::string StrictObject::path_of(const std::string& key) const {
   return key_path_.empty() ? key : key_path_ + "." + key;
 }
 
+json digest_or_null(const std::optional<Digest>& digest) {
+  return digest ? json(digest->hex()) : json(nullptr);
+}
+
 void StrictObject::refuse(const std::string& key, const std::string& problem) const {
   throw DataError(path_, fmt::format("{} {}", path_of(key), problem));
 }

@@ -21,6 +21,9 @@ nlohmann::json read_json(const std::filesystem::path& path);
 // Writes `value` with two spaces of indentation and a final newline, atomically.
 void write_json(const std::filesystem::path& path, const nlohmann::json& value);
 
+// A digest in hexadecimal, or null for none: StrictObject::optional_digest the other way.
+nlohmann::json digest_or_null(const std::optional<Digest>& digest);
+
 // An object whose keys are taken one by one; done() refuses those nobody asked for. `key_path` ("ingredients[2]", "" at
 // the top) stands in error messages.
 class StrictObject {

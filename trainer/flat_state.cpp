@@ -19,9 +19,9 @@ struct Parameter {
 
 std::vector<Parameter> trainable_parameters(const std::vector<std::pair<std::string, torch::nn::Module*>>& parts) {
   std::vector<Parameter> parameters;
-  for (const auto& [prefix, module] : parts) {
+  for (const auto& [part, module] : parts) {
     for (const auto& item : module->named_parameters()) {
-      parameters.push_back({prefix + "." + item.key(), item.value()});
+      parameters.push_back({part + "." + item.key(), item.value()});
     }
   }
   // Matrices and filters decay, biases and norms do not: as two runs of the buffer each is one fused optimizer call.

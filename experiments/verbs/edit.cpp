@@ -12,20 +12,20 @@ namespace soup {
 
 namespace {
 
-struct Arguments {
+struct EditArguments {
   std::string soup;
   std::string output;
   MergeInput ingredient;
 };
 
-CLI::App* add_edit(CLI::App& program, const std::string& verb, const std::string& purpose, Arguments& arguments) {
+CLI::App* add_edit(CLI::App& program, const std::string& verb, const std::string& purpose, EditArguments& arguments) {
   CLI::App* app = program.add_subcommand(verb, purpose);
   app->add_option("soup", arguments.soup, "Soup folder (holds ledger.json)")->required();
   app->add_option("--output", arguments.output, "New folder for the result; the soup is replaced when left out");
   return app;
 }
 
-int report(const Ledger& ledger, const Arguments& arguments) {
+int report(const Ledger& ledger, const EditArguments& arguments) {
   fmt::print("{}: soup {} of {} ingredients, total weight {}\n",
              arguments.output.empty() ? arguments.soup : arguments.output, ledger.soup_digest().brief(),
              ledger.ingredients.size(), ledger.total_weight);
@@ -35,7 +35,7 @@ int report(const Ledger& ledger, const Arguments& arguments) {
 }  // namespace
 
 Verb add_add(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EditArguments>();
   CLI::App* app = add_edit(program, "add", "Add an ingredient to a finished soup, without training", *arguments);
   app->description(
       "Adds a model to a soup. The result has the same bits as a soup made of all ingredients at once, in any order, "
@@ -61,7 +61,7 @@ Verb add_add(CLI::App& program) {
 }
 
 Verb add_remove(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EditArguments>();
   CLI::App* app =
       add_edit(program, "remove", "Take an ingredient out of a finished soup, without training", *arguments);
   app->description(

@@ -15,7 +15,7 @@ namespace soup {
 
 namespace {
 
-struct Arguments {
+struct ImportArguments {
   std::string theme;
   IconThemeSource icons;
   IdxSource idx;
@@ -23,7 +23,7 @@ struct Arguments {
   std::string output;
 };
 
-void add_common(CLI::App& app, Arguments& arguments) {
+void add_common(CLI::App& app, ImportArguments& arguments) {
   ImportOptions& options = arguments.options;
   options.workers = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   app.add_option("--output", arguments.output, "Shard file to write (HDF5); appears only when complete")->required();
@@ -49,14 +49,14 @@ int report(const ImportReport& report, const std::string& output) {
   return 0;
 }
 
-void name_shard(Arguments& arguments) {
+void name_shard(ImportArguments& arguments) {
   if (arguments.options.shard.empty()) {
     arguments.options.shard = std::filesystem::path(arguments.output).stem().string();
   }
 }
 
 Verb add_icon_theme(CLI::App& parent) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ImportArguments>();
   CLI::App* app = parent.add_subcommand("icon-theme", "A freedesktop icon theme (PNG, SVG)");
   app->description(
       "Imports a freedesktop icon theme: symbolic links are resolved, exact duplicates and near-blank images dropped,\n"
@@ -86,7 +86,7 @@ Verb add_icon_theme(CLI::App& parent) {
 }
 
 Verb add_idx(CLI::App& parent) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ImportArguments>();
   CLI::App* app = parent.add_subcommand("idx", "IDX files, as Fashion-MNIST's");
   app->description(
       "Imports a pair of IDX files (gzip or plain): images, and one label each. A caption is its class's.");

@@ -14,7 +14,7 @@ namespace soup {
 
 namespace {
 
-struct Arguments {
+struct MergeArguments {
   std::vector<std::string> inputs;
   std::vector<std::string> weights;
   std::vector<std::string> parts;
@@ -60,7 +60,7 @@ void apply_weights(const std::vector<std::string>& weights, std::vector<MergeInp
 }  // namespace
 
 Verb add_merge(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<MergeArguments>();
   CLI::App* app = program.add_subcommand("merge", "Average models exactly, without training and without a GPU");
   app->description(
       "Makes a soup of models: of diffusers-style folders a folder with ledger.json, of .safetensors files a file. "

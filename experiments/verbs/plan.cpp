@@ -13,13 +13,13 @@
 namespace soup {
 
 Verb add_plan(CLI::App& program) {
-  struct Arguments {
+  struct PlanArguments {
     std::string file;
     std::vector<std::string> overrides;
     int ranks = 1;
     bool resolved = false;
   };
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<PlanArguments>();
   CLI::App* app = program.add_subcommand("plan", "Show what a run would do; writes nothing");
   app->description(
       "Reads and checks an experiment and prints what `soup run` would do with it: which ranks train which shard, "

@@ -15,7 +15,7 @@ namespace soup {
 
 namespace {
 
-struct Arguments {
+struct RunArguments {
   std::string file;
   std::vector<std::string> overrides;
   std::string shard;
@@ -24,7 +24,7 @@ struct Arguments {
   bool scorer = false;
 };
 
-void add_experiment_options(CLI::App& app, Arguments& arguments) {
+void add_experiment_options(CLI::App& app, RunArguments& arguments) {
   app.add_option("experiment", arguments.file, "The experiment's YAML file")->required();
   app.add_option("--set", arguments.overrides, "Replace a value: --set ingredients.images=9600 (any number of times)")
       ->type_name("KEY=VALUE")
@@ -41,7 +41,7 @@ std::map<std::string, std::string> library_versions() {
   return {{"LibTorch", TORCH_VERSION}, {"MPI", mpi.data()}};
 }
 
-int run_goal(const Arguments& arguments, RunGoal goal, MpiRuntime& mpi) {
+int run_goal(const RunArguments& arguments, RunGoal goal, MpiRuntime& mpi) {
   const Experiment experiment = load_experiment(arguments.file, arguments.overrides);
   std::unique_ptr<Communicator> world = mpi.world();
   Log log(world->rank());
@@ -57,7 +57,7 @@ int run_goal(const Arguments& arguments, RunGoal goal, MpiRuntime& mpi) {
 }  // namespace
 
 Verb add_run(CLI::App& program, MpiRuntime& mpi) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RunArguments>();
   CLI::App* app =
       program.add_subcommand("run", "Run an experiment: all its stages in order, skipping those that are done");
   app->description(
@@ -75,7 +75,7 @@ Verb add_run(CLI::App& program, MpiRuntime& mpi) {
 }
 
 Verb add_train(CLI::App& program, MpiRuntime& mpi) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RunArguments>();
   CLI::App* app = program.add_subcommand(
       "train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon");
   app->description(
@@ -105,7 +105,7 @@ Verb add_train(CLI::App& program, MpiRuntime& mpi) {
 }
 
 Verb add_evaluate(CLI::App& program, MpiRuntime& mpi) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<RunArguments>();
   CLI::App* app = program.add_subcommand("evaluate", "Score the models of a run on held-out captions and images");
   app->description(
       "Scores every model of a finished run (base, ingredients, soups, paragons; raw and EMA weights) on the same "

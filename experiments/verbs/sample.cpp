@@ -14,7 +14,7 @@ namespace soup {
 
 namespace {
 
-struct Arguments {
+struct SampleArguments {
   std::string model;
   std::vector<std::string> prompts;
   std::string output = "samples.png";
@@ -26,7 +26,7 @@ struct Arguments {
   int threads = 0;
 };
 
-int sample(const Arguments& arguments) {
+int sample(const SampleArguments& arguments) {
   if (arguments.threads > 0) {
     at::set_num_threads(arguments.threads);
   }
@@ -50,7 +50,7 @@ int sample(const Arguments& arguments) {
 }  // namespace
 
 Verb add_sample(CLI::App& program) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<SampleArguments>();
   CLI::App* app = program.add_subcommand("sample", "Make images from captions with any model folder");
   app->description(
       "Draws images with DDIM and classifier-free guidance from a model folder (a base, an ingredient, a soup) and "
