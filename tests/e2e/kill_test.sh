@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# kill -9 in every kind of stage; then the same command ends with the results of a run that was never killed.
+# kill -9 in every kind of stage, a stop, a full disk; then the same command ends with the results of a run that was never killed.
 source "$(dirname "$0")/support.sh"
 
 run reference || { cat "$work/reference.log"; fail "the reference run ended with $?"; }
@@ -48,4 +48,14 @@ wait "$process" || code=$?
 ls "$work"/stopped/ingredients/oxygen/checkpoint-*.safetensors > /dev/null || fail "no checkpoint after the stop"
 run stopped || fail "the run after the stop ended with $?"
 [[ $(results stopped) == "$reference" ]] || fail "results differ after a stop"
-echo "killed in seven stages and stopped once: the same bits"
+
+# Writes that fail in the middle of a file, as on a full disk: of a shard, then of a checkpoint.
+for limit in "32 shard.h5" "512 checkpoint-"; do
+  code=0
+  (trap '' XFSZ && ulimit -f "${limit% *}" && run full) || code=$?
+  [[ $code -eq 3 ]] || { cat "$work/full.log"; fail "a run that could not write ended with $code instead of 3"; }
+  grep -q "error: .*${limit#* }.*: cannot write" "$work/full.log" || { cat "$work/full.log"; fail "no word about ${limit#* }"; }
+done
+run full || { cat "$work/full.log"; fail "the run after there was space again ended with $?"; }
+[[ $(results full) == "$reference" ]] || fail "results differ after failed writes"
+echo "killed in seven stages, stopped once, twice without space: the same bits"
