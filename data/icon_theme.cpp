@@ -1,4 +1,7 @@
 // Freedesktop icon themes into shard files: data/import.hpp's import_icon_theme.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -76,9 +79,9 @@ void require_installed(const IconThemeSource& source) {
                     known ? "`bash launch/setup.sh` fetches " + source.package : "give the folder with index.theme");
   }
   for (const std::string& context : source.contexts) {
-    if (canonical_context(context) != context) {
-      throw ConfigError("icon context \"" + context + "\" is unknown",
-                        "known are actions, apps, categories, devices, emblems, emotes, mimetypes, places, status");
+    if (std::ranges::find(icon_contexts, context) == icon_contexts.end()) {
+      throw ConfigError(fmt::format("icon context \"{}\" is unknown", context),
+                        fmt::format("known are {}", fmt::join(icon_contexts, ", ")));
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/error.hpp"
+#include "data/icon_caption.hpp"
 
 namespace soup {
 
@@ -18,9 +19,6 @@ constexpr std::array<std::string_view, 2> autoencoders = {"identity", "space_to_
 constexpr std::array<std::string_view, 2> down_blocks = {"DownBlock2D", "CrossAttnDownBlock2D"};
 constexpr std::array<std::string_view, 2> up_blocks = {"UpBlock2D", "CrossAttnUpBlock2D"};
 constexpr std::array<std::string_view, 3> activations = {"quick_gelu", "gelu", "gelu_new"};
-constexpr std::array<std::string_view, 11> icon_contexts = {"actions",   "animations", "apps",   "categories",
-                                                            "devices",   "emblems",    "emotes", "international",
-                                                            "mimetypes", "places",     "status"};
 
 void describe_on_duplicate(Keys& keys, std::string_view key, OnDuplicate& value) {
   std::string word(name_of(value));

@@ -44,8 +44,12 @@ void run_stages(const RunContext& context, const RunRequest& request) {
     return;
   }
   run_duplicates(context);
+  const bool ingredients = all || request.goal == RunGoal::ingredients;
+  if (ingredients) {
+    check_ingredients(context, request.shard);
+  }
   run_base(context);
-  if (all || request.goal == RunGoal::ingredients) {
+  if (ingredients) {
     run_ingredients(context, request.shard);
   }
   if (all) {

@@ -205,6 +205,17 @@ DiffusionModel load_base(const RunContext& context) {
   return model;
 }
 
+// Of this rank's group, all or the one that is asked for: indices into data.shards.
+std::vector<std::size_t> own_shards(const RunContext& context, const std::optional<std::string>& only) {
+  const std::vector<ShardSpec>& specs = context.experiment.data.shards;
+  if (only && std::ranges::none_of(specs, [&only](const ShardSpec& spec) { return spec.name == *only; })) {
+    throw ConfigError(fmt::format("the experiment has no shard {}", *only), "data.shards lists the names");
+  }
+  std::vector<std::size_t> shards = context.topology.shards_of(context.topology.group, specs.size());
+  std::erase_if(shards, [&](std::size_t shard) { return only && specs[shard].name != *only; });
+  return shards;
+}
+
 }  // namespace
 
 fs::path base_folder(const Experiment& experiment) {
@@ -227,19 +238,28 @@ void run_base(const RunContext& context) {
   });
 }
 
+void check_ingredients(const RunContext& context, const std::optional<std::string>& only) {
+  const std::vector<const Stage*> imports = import_stages(context, false);
+  agreed(*context.patient, [&] {
+    for (const std::size_t shard : own_shards(context, only)) {
+      const TrainingShard opened = open_for_training(context, *imports[shard]);
+      if (opened.training.images.empty()) {
+        throw DataError(opened.file->path(),
+                        fmt::format("shard {} has no image to train on: of its {}, each is held out or dropped as a "
+                                    "duplicate of an earlier shard's",
+                                    opened.name, opened.file->size()),
+                        "lower data.held_out, set data.exact_duplicates to report, or take the shard out");
+      }
+    }
+  });
+}
+
 void run_ingredients(const RunContext& context, const std::optional<std::string>& only) {
   const std::vector<const Stage*> ingredients = context.of_kind(StageKind::ingredient);
   const std::vector<const Stage*> imports = import_stages(context, false);
-  const std::vector<ShardSpec>& specs = context.experiment.data.shards;
-  if (only && std::ranges::none_of(specs, [&only](const ShardSpec& spec) { return spec.name == *only; })) {
-    throw ConfigError(fmt::format("the experiment has no shard {}", *only), "data.shards lists the names");
-  }
   agreed(*context.patient, [&] {
-    for (const std::size_t shard : context.topology.shards_of(context.topology.group, ingredients.size())) {
+    for (const std::size_t shard : own_shards(context, only)) {
       const Stage& stage = *ingredients[shard];
-      if (only && specs[shard].name != *only) {
-        continue;
-      }
       run_stage(context, stage, *context.group, [&](const Digest&) -> StageResult {
         std::vector<TrainingShard> shards = {open_for_training(context, *imports[shard])};
         const std::string scope = shards.front().name;

@@ -9,6 +9,9 @@
 
 namespace soup {
 
+// Before the base is trained: throws DataError where a shard of this rank's group has no image left to train on, and
+// ConfigError where the shard asked for is none of the experiment's. Collective over all ranks.
+void check_ingredients(const RunContext& context, const std::optional<std::string>& only);
 // Trains the base on its shards, unless the experiment names a model. Collective over all ranks.
 void run_base(const RunContext& context);
 // Trains one ingredient per shard, each by its own group, in waves. A group that fails does not stop the others; in the

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "core/signals.hpp"
 
 namespace soup {
 namespace {
@@ -74,6 +75,9 @@ at::Tensor ddim(const Denoiser& denoiser, const NoiseSchedule& schedule, const a
       states = at::cat({rows(empty_text, first, size), states});
     }
     for (const std::int64_t timestep : timesteps) {
+      if (stop_requested()) {
+        throw Interrupted("stopped while sampling; none of these images was kept");
+      }
       at::Tensor prediction = denoiser(guided ? at::cat({sample, sample}) : sample, timestep, states);
       if (guided) {
         // Ho and Salimans 2022, eq. 6, with diffusers' scale: 1 is no guidance.

@@ -29,7 +29,8 @@ using Denoiser = std::function<at::Tensor(const at::Tensor& latents, std::int64_
 at::Tensor sample_noise(const DiffusionModel& model, SeedTree seeds, std::uint64_t first_counter, std::int64_t count,
                         std::int64_t resolution);
 
-// DDIM, eta = 0 (Song et al. 2021, eq. 12), final latents. text / empty_text: [N, L, D].
+// DDIM, eta = 0 (Song et al. 2021, eq. 12), final latents. text / empty_text: [N, L, D]. Throws Interrupted at the next
+// step after a stop signal.
 at::Tensor ddim(const Denoiser& denoiser, const NoiseSchedule& schedule, const at::Tensor& noise,
                 const at::Tensor& text, const at::Tensor& empty_text, const SampleOptions& options);
 

@@ -28,6 +28,12 @@ expect 2 "big.yaml" "$soup" plan "$work/big.yaml"
 expect 2 "ranks_per_group" mpirun --oversubscribe --bind-to none -n 3 "$soup" run configs/smoke.yaml "${smaller[@]}" \
   --set "run_folder=$work/run" --set launch.ranks_per_group=2
 
+# The only image of a shard is held out: said before the base is trained, on every rank.
+expect 3 "shard oxygen has no image to train on" mpirun --oversubscribe --bind-to none -n 2 "$soup" run configs/smoke.yaml \
+  "${smaller[@]}" --set "run_folder=$work/one" --set "data.shards[0].icon_theme.limit=1"
+[[ ! -e $work/one/base ]] || fail "the base was trained for a shard without images"
+expect 2 "contexts" "$soup" plan configs/smoke.yaml --set "data.shards[0].icon_theme.contexts=[animations]"
+
 # A run folder below a file cannot be written.
 touch "$work/file"
 expect 3 "file" "$soup" run configs/smoke.yaml --set "run_folder=$work/file/run"

@@ -34,18 +34,22 @@ run killed || { cat "$work/killed.log"; fail "the run after the kills ended with
 find "$work/killed" -name '*.partial-*' | grep -q . && fail "half-written files are left: $(find "$work/killed" -name '*.partial-*')"
 "$soup" verify "$work/killed" > /dev/null || fail "verify ended with $?"
 
-# A stop signal: exit code 75 after a checkpoint, and the same results in the end.
-setsid "$soup" run configs/smoke.yaml "${smaller[@]}" --set "run_folder=$work/stopped" > "$work/stopped.log" 2>&1 &
-process=$!
-until grep -qs '"stage_started".*"ingredient/oxygen"\|"ingredient/oxygen".*"stage_started"' "$work/stopped/log.jsonl"; do
-  kill -0 "$process" 2> /dev/null || { cat "$work/stopped.log"; fail "the run ended before it could be stopped"; }
-  sleep 0.02
-done
-kill -TERM "$process"
-code=0
-wait "$process" || code=$?
-[[ $code -eq 75 ]] || { cat "$work/stopped.log"; fail "a stopped run ended with $code instead of 75"; }
+# A stop signal: exit code 75, after a checkpoint where there is something to keep, and the same results in the end.
+stop_in_stage() {
+  local stage=$1 code=0 process
+  setsid "$soup" run configs/smoke.yaml "${smaller[@]}" --set "run_folder=$work/stopped" > "$work/stopped.log" 2>&1 &
+  process=$!
+  until grep -qs "\"stage_started\".*\"$stage\"\|\"$stage\".*\"stage_started\"" "$work/stopped/log.jsonl"; do
+    kill -0 "$process" 2> /dev/null || { cat "$work/stopped.log"; fail "the run ended before it could be stopped in $stage"; }
+    sleep 0.02
+  done
+  kill -TERM "$process"
+  wait "$process" || code=$?
+  [[ $code -eq 75 ]] || { cat "$work/stopped.log"; fail "a run stopped in $stage ended with $code instead of 75"; }
+}
+stop_in_stage ingredient/oxygen
 ls "$work"/stopped/ingredients/oxygen/checkpoint-*.safetensors > /dev/null || fail "no checkpoint after the stop"
+stop_in_stage evaluate
 run stopped || fail "the run after the stop ended with $?"
 [[ $(results stopped) == "$reference" ]] || fail "results differ after a stop"
 
@@ -58,4 +62,4 @@ for limit in "32 shard.h5" "512 checkpoint-"; do
 done
 run full || { cat "$work/full.log"; fail "the run after there was space again ended with $?"; }
 [[ $(results full) == "$reference" ]] || fail "results differ after failed writes"
-echo "killed in seven stages, stopped once, twice without space: the same bits"
+echo "killed in seven stages, stopped twice, twice without space: the same bits"
