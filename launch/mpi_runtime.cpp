@@ -21,7 +21,7 @@ namespace soup {
 
 namespace {
 
-constexpr std::int64_t nothing = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t nothing = -std::numeric_limits<std::int64_t>::max();  // can be negated, unlike min()
 
 // What a rank brings to the meeting at the end; combined by maximum.
 struct Ending {
