@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstring>
 #include <map>
+#include <span>
 #include <string>
 
 #include "core/error.hpp"
@@ -150,10 +150,10 @@ TrainClock read_one(const fs::path& path, const Digest& key, const Digest& layou
     throw DataError(path, "content has digest " + digest.hex() + ", its record says " + field(file, "content"));
   }
   for (std::size_t i = 0; i < named(buffers).size(); ++i) {
-    std::memcpy(named(buffers)[i].values.data(), tensors[i].data(), tensors[i].size());
+    std::ranges::copy(tensors[i], std::as_writable_bytes(named(buffers)[i].values).begin());
   }
   std::vector<double> curve(tensors.back().size() / sizeof(double));
-  std::memcpy(curve.data(), tensors.back().data(), curve.size() * sizeof(double));
+  std::ranges::copy(tensors.back(), std::as_writable_bytes(std::span(curve)).begin());
   TrainClock clock;
   clock.images = number(file, "images");
   clock.steps = number(file, "steps");
