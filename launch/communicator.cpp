@@ -128,7 +128,7 @@ std::vector<std::string> all_gather_text(Communicator& comm, std::string_view te
   return texts;
 }
 
-void agree(Communicator& comm, std::exception_ptr mine) {
+void agree(Communicator& comm, const std::exception_ptr& mine) {
   if (comm.size() == 1) {
     if (mine) {
       std::rethrow_exception(mine);

@@ -53,7 +53,7 @@ std::vector<std::string> all_gather_text(Communicator& comm, std::string_view te
 
 // Agreement on failure, before a collective: if any rank passes an exception, every rank throws the error of the lowest
 // such rank (same type, message and exit code, prefixed "rank r: " where it was another's). Collective.
-void agree(Communicator& comm, std::exception_ptr mine);
+void agree(Communicator& comm, const std::exception_ptr& mine);
 
 // Runs `body` and agrees on its failure, so that either all ranks return or all throw.
 template <typename Body>

@@ -59,6 +59,7 @@ std::vector<Gpu> all_gpus() {
   int count = 0;
   check_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   std::vector<Gpu> gpus;
+  gpus.reserve(static_cast<std::size_t>(count));
   for (int index = 0; index < count; ++index) {
     gpus.push_back(gpu_at(index));
   }

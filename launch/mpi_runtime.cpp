@@ -174,7 +174,7 @@ int MpiRuntime::run(const std::function<int()>& body, double patience_seconds) {
   return code;
 }
 
-std::unique_ptr<Communicator> MpiRuntime::world() {
+std::unique_ptr<Communicator> MpiRuntime::world() const {
   if (!active_) {
     return make_self_communicator();
   }

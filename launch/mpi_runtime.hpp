@@ -37,7 +37,7 @@ class MpiRuntime {
   int run(const std::function<int()>& body, double patience_seconds = 2.0);
 
   // A communicator over all ranks, on a duplicate of MPI_COMM_WORLD.
-  [[nodiscard]] std::unique_ptr<Communicator> world();
+  [[nodiscard]] std::unique_ptr<Communicator> world() const;
   [[nodiscard]] bool launched() const { return active_; }
   // Rank among the processes of this host, and how many there are.
   [[nodiscard]] int local_rank() const { return local_rank_; }

@@ -16,7 +16,7 @@ namespace soup {
 
 // Throws DataError: another base, other tensors or frozen parts, NaN, overflow at the new total weight, an accumulator
 // that does not give the soup's weights; ConfigError: a name or weights that the soup already has.
-Ledger add_ingredient(const std::filesystem::path& soup_folder, const MergeInput& ingredient,
+Ledger add_ingredient(const std::filesystem::path& soup_folder, const MergeInput& input,
                       const std::filesystem::path& output = {});
 
 // Throws ConfigError for an unknown name and for the last ingredient; DataError when the ingredient's weights are not
