@@ -5,23 +5,25 @@ source "$(dirname "$0")/support.sh"
 run reference || { cat "$work/reference.log"; fail "the reference run ended with $?"; }
 reference=$(results reference)
 
-# Waits until the run in folder $1 logs that stage $2 started, then kills it.
-kill_in_stage() {
+# Starts the run in folder $1, waits until it logs that stage $2 started, and leaves its process in $process.
+start_until_stage() {
   local folder=$1 stage=$2
   setsid "$soup" run configs/smoke.yaml "${smaller[@]}" --set "run_folder=$work/$folder" > "$work/$folder.log" 2>&1 &
-  local process=$!
-  for _ in $(seq 1 2400); do
-    if grep -qs "\"stage_started\".*\"$stage\"\|\"$stage\".*\"stage_started\"" "$work/$folder/log.jsonl"; then
-      sleep "$3"
-      kill -9 -- "-$process" 2> /dev/null || true
-      wait "$process" 2> /dev/null || true
-      return 0
-    fi
+  process=$!
+  for _ in $(seq 1 6000); do
+    ! grep -qs "\"stage_started\".*\"$stage\"\|\"$stage\".*\"stage_started\"" "$work/$folder/log.jsonl" || return 0
     kill -0 "$process" 2> /dev/null || break
-    sleep 0.05
+    sleep 0.02
   done
   cat "$work/$folder.log"
   fail "stage $stage was never seen to start"
+}
+
+kill_in_stage() {
+  start_until_stage "$1" "$2"
+  sleep "$3"
+  kill -9 -- "-$process" 2> /dev/null || true
+  wait "$process" 2> /dev/null || true
 }
 
 # One folder killed again and again on its way: each start goes on where the last one was ended.
@@ -36,13 +38,8 @@ find "$work/killed" -name '*.partial-*' | grep -q . && fail "half-written files 
 
 # A stop signal: exit code 75, after a checkpoint where there is something to keep, and the same results in the end.
 stop_in_stage() {
-  local stage=$1 code=0 process
-  setsid "$soup" run configs/smoke.yaml "${smaller[@]}" --set "run_folder=$work/stopped" > "$work/stopped.log" 2>&1 &
-  process=$!
-  until grep -qs "\"stage_started\".*\"$stage\"\|\"$stage\".*\"stage_started\"" "$work/stopped/log.jsonl"; do
-    kill -0 "$process" 2> /dev/null || { cat "$work/stopped.log"; fail "the run ended before it could be stopped in $stage"; }
-    sleep 0.02
-  done
+  local stage=$1 code=0
+  start_until_stage stopped "$stage"
   kill -TERM "$process"
   wait "$process" || code=$?
   [[ $code -eq 75 ]] || { cat "$work/stopped.log"; fail "a run stopped in $stage ended with $code instead of 75"; }
