@@ -75,18 +75,18 @@ class Pool {
         errno != EINTR) {
       throw DataError("decoder", "cannot wait for its processes: " + errno_text(errno));
     }
-    for (std::size_t i = 0; i < workers_.size(); ++i) {
+    for (std::unique_ptr<DecodeWorker>& worker : workers_) {
       Decoded result;
-      const std::optional<std::size_t> job = workers_[i]->job();
-      const DecodeWorker::Progress progress = workers_[i]->receive(result);
+      const std::optional<std::size_t> job = worker->job();
+      const DecodeWorker::Progress progress = worker->receive(result);
       if (progress == DecodeWorker::Progress::replied) {
         waiting_.emplace(*job, std::move(result));
       } else if (progress == DecodeWorker::Progress::dead) {
-        replace(workers_[i], "the decoder crashed (", ")");
-      } else if (workers_[i]->overdue()) {
+        replace(worker, "the decoder crashed (", ")");
+      } else if (worker->overdue()) {
         char seconds[32];
         std::snprintf(seconds, sizeof seconds, "%g", options_.seconds_per_image);
-        replace(workers_[i], std::string("not decoded within ") + seconds + " s", {});
+        replace(worker, std::string("not decoded within ") + seconds + " s", {});
       }
     }
   }

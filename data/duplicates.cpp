@@ -29,7 +29,7 @@ std::uint16_t band_of(std::uint64_t hash, int band) {
 double root_mean_square(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b) {
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const int difference = int{a[i]} - int{b[i]};
+    const std::int64_t difference = std::int64_t{a[i]} - std::int64_t{b[i]};
     sum += difference * difference;
   }
   return std::sqrt(static_cast<double>(sum) / static_cast<double>(a.size()));

@@ -120,6 +120,7 @@ ImportReport import_icon_theme(const IconThemeSource& source, const ImportOption
   }
   thin(candidates, source);
   std::vector<std::filesystem::path> files;
+  files.reserve(candidates.size());
   for (const Candidate& candidate : candidates) {
     files.push_back(candidate.icon.resolved);
   }

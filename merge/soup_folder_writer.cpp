@@ -78,7 +78,8 @@ SoupFolderWriter::SoupFolderWriter(const fs::path& folder, const ModelFolder& li
   }
 }
 
-BucketSink SoupFolderWriter::sink(const TensorLayout& layout, std::map<std::string, std::string> part_of_prefix) {
+BucketSink SoupFolderWriter::sink(const TensorLayout& layout,
+                                  const std::map<std::string, std::string>& part_of_prefix) {
   struct Place {
     SoupFileWriter* writer = nullptr;
     std::size_t tensor = 0;

@@ -39,7 +39,7 @@ class SoupFolderWriter {
 
   // Takes a bucket of a flat buffer whose tensors are named "<prefix><tensor>", prefixes of parts being given as
   // {"unet.", "unet_ema"}. For make_soup's sink; InvariantError for a tensor that no part has.
-  [[nodiscard]] BucketSink sink(const TensorLayout& layout, std::map<std::string, std::string> part_of_prefix);
+  [[nodiscard]] BucketSink sink(const TensorLayout& layout, const std::map<std::string, std::string>& part_of_prefix);
 
   // Computes the parts' digests, writes metadata and ledger, and puts the folder in place. `ledger` brings ingredients,
   // base and history; what follows from the weights and the scale is filled in. Returns the ledger as written.
