@@ -113,12 +113,16 @@ AtomicPath::~AtomicPath() {
   }
 }
 
-void AtomicPath::commit() {
+void AtomicPath::commit(Sync sync) {
   SOUP_REQUIRE(!committed_, "a file was committed twice: " + final_path_.string());
-  sync_path(partial_path_, final_path_);
+  if (sync == Sync::yes) {
+    sync_path(partial_path_, final_path_);
+  }
   rename_path(partial_path_, final_path_, final_path_);
   committed_ = true;
-  sync_path(folder_of(final_path_), final_path_);
+  if (sync == Sync::yes) {
+    sync_path(folder_of(final_path_), final_path_);
+  }
 }
 
 AtomicFolder::AtomicFolder(const fs::path& final_path)
@@ -137,15 +141,17 @@ AtomicFolder::~AtomicFolder() {
   }
 }
 
-void AtomicFolder::commit() {
+void AtomicFolder::commit(Sync sync) {
   SOUP_REQUIRE(!committed_, "a folder was committed twice: " + final_path_.string());
   try {
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(partial_path_)) {
-      if (!entry.is_symlink() && (entry.is_regular_file() || entry.is_directory())) {
-        sync_path(entry.path(), final_path_);
+    if (sync == Sync::yes) {
+      for (const fs::directory_entry& entry : fs::recursive_directory_iterator(partial_path_)) {
+        if (!entry.is_symlink() && (entry.is_regular_file() || entry.is_directory())) {
+          sync_path(entry.path(), final_path_);
+        }
       }
+      sync_path(partial_path_, final_path_);
     }
-    sync_path(partial_path_, final_path_);
     if (fs::exists(fs::symlink_status(final_path_))) {
       exchange_folders(partial_path_, final_path_);
       committed_ = true;
@@ -154,7 +160,9 @@ void AtomicFolder::commit() {
       rename_path(partial_path_, final_path_, final_path_);
       committed_ = true;
     }
-    sync_path(folder_of(final_path_), final_path_);
+    if (sync == Sync::yes) {
+      sync_path(folder_of(final_path_), final_path_);
+    }
   } catch (const fs::filesystem_error& error) {
     rethrow(final_path_, error);
   }

@@ -33,6 +33,10 @@ class AtomicFile {
   bool committed_ = false;
 };
 
+// Whether a commit waits until all bytes are on the disk. Without it a power cut soon after can leave a file that is
+// torn under its final name; a crash of the program cannot.
+enum class Sync { yes, no };
+
 // For writers that want a path (HDF5, libvips): gives a partial path that keeps the final one's extension, because
 // libvips chooses the format by it. commit() flushes and renames.
 class AtomicPath {
@@ -43,7 +47,7 @@ class AtomicPath {
   AtomicPath& operator=(const AtomicPath&) = delete;
 
   [[nodiscard]] const std::filesystem::path& partial() const { return partial_path_; }
-  void commit();
+  void commit(Sync sync = Sync::yes);
 
  private:
   std::filesystem::path final_path_;
@@ -61,7 +65,7 @@ class AtomicFolder {
   AtomicFolder& operator=(const AtomicFolder&) = delete;
 
   [[nodiscard]] const std::filesystem::path& partial() const { return partial_path_; }
-  void commit();
+  void commit(Sync sync = Sync::yes);
 
  private:
   std::filesystem::path final_path_;

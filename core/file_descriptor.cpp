@@ -95,6 +95,26 @@ std::size_t FileDescriptor::read_some(std::span<std::byte> buffer, const std::fi
   }
 }
 
+void FileDescriptor::read_at(std::uint64_t offset, std::span<std::byte> out,
+                             const std::filesystem::path& reported_path) const {
+  while (!out.empty()) {
+    const ssize_t count = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno != EINTR) {
+      fail(reported_path, "read");
+    }
+    if (count == 0) {
+      throw DataError(
+          reported_path,
+          "ends at byte " + std::to_string(offset) + ", where " + std::to_string(out.size()) + " more were expected",
+          "it became shorter while it was read");
+    }
+    if (count > 0) {
+      offset += static_cast<std::uint64_t>(count);
+      out = out.subspan(static_cast<std::size_t>(count));
+    }
+  }
+}
+
 std::uint64_t FileDescriptor::size(const std::filesystem::path& reported_path) const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) {

@@ -32,6 +32,8 @@ class FileDescriptor {
   std::size_t write_once(std::span<const std::byte> bytes, const std::filesystem::path& reported_path) const;
   // Bytes read, 0 at the end of the file.
   std::size_t read_some(std::span<std::byte> buffer, const std::filesystem::path& reported_path) const;
+  // Fills `out` with the bytes from `offset` on. A file that ends before is a DataError.
+  void read_at(std::uint64_t offset, std::span<std::byte> out, const std::filesystem::path& reported_path) const;
   [[nodiscard]] std::uint64_t size(const std::filesystem::path& reported_path) const;
   void sync(const std::filesystem::path& reported_path) const;
   // Closing can be the first moment a network file system reports a full disk, so it is checked here.

@@ -5,9 +5,7 @@
 #include <fmt/ranges.h>
 #include <sys/mman.h>
 
-#include <bit>
 #include <cerrno>
-#include <cstring>
 #include <set>
 #include <utility>
 
@@ -21,20 +19,10 @@ namespace soup {
 
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "tensors are copied as the file holds them: little endian");
-
-constexpr std::uint64_t length_bytes = 8;  // the header's length, before the header
-
 // A whole file mapped for reading.
 class FileMap {
  public:
-  explicit FileMap(const std::filesystem::path& path) {
-    const FileDescriptor file(path, O_RDONLY);
-    const std::uint64_t size = file.size(path);
-    if (size < length_bytes) {
-      throw DataError(path, fmt::format("not a safetensors file: it holds {} bytes, and its length field needs {}",
-                                        size, length_bytes));
-    }
+  FileMap(const FileDescriptor& file, std::uint64_t size, const std::filesystem::path& path) {
     void* const address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
     if (address == MAP_FAILED) {
       const int error = errno;
@@ -55,19 +43,14 @@ class FileMap {
 }  // namespace
 
 struct SafetensorsFile::Impl {
-  explicit Impl(const std::filesystem::path& its_path) : path(its_path), map(its_path) {
-    std::uint64_t header_bytes = 0;
-    std::memcpy(&header_bytes, map.bytes().data(), length_bytes);
-    const std::span<const std::byte> rest = map.bytes().subspan(length_bytes);
-    if (header_bytes > max_safetensors_header_bytes || header_bytes > rest.size()) {
-      throw DataError(path,
-                      fmt::format("its length field says the header has {} bytes; the file has {} after the field, and "
-                                  "a header at most {}",
-                                  header_bytes, rest.size(), max_safetensors_header_bytes),
-                      "it is cut short, or not a safetensors file");
-    }
-    data = rest.subspan(header_bytes);
-    header = parse_safetensors_header({reinterpret_cast<const char*>(rest.data()), header_bytes}, data.size(), path);
+  explicit Impl(const std::filesystem::path& its_path) : Impl(its_path, FileDescriptor(its_path, O_RDONLY)) {}
+  Impl(const std::filesystem::path& its_path, const FileDescriptor& file)
+      : Impl(its_path, file, read_safetensors_header(file, its_path)) {}
+  Impl(const std::filesystem::path& its_path, const FileDescriptor& file, SafetensorsFileHeader head)
+      : path(its_path),
+        map(file, head.file_bytes, its_path),
+        data(map.bytes().subspan(head.data_begin)),
+        header(std::move(head.header)) {
     for (std::size_t i = 0; i < header.tensors.size(); ++i) {
       index.emplace(header.tensors[i].name, i);
     }

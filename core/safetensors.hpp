@@ -13,7 +13,7 @@
 
 namespace soup {
 
-enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
 
 [[nodiscard]] std::size_t size_of(DType dtype);       // bytes per element
 [[nodiscard]] std::string_view name_of(DType dtype);  // "F32", as in the file

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,13 +21,17 @@ namespace {
 
 using nlohmann::json;
 
+static_assert(std::endian::native == std::endian::little, "tensors are copied as the file holds them: little endian");
+
+constexpr std::uint64_t length_bytes = 8;  // the header's length, before the header
+
 struct DTypeEntry {
   DType dtype;
   std::string_view name;
   std::size_t bytes;
 };
 
-constexpr std::array<DTypeEntry, 10> all_dtypes = {{{DType::f64, "F64", 8},
+constexpr std::array<DTypeEntry, 13> all_dtypes = {{{DType::f64, "F64", 8},
                                                     {DType::f32, "F32", 4},
                                                     {DType::f16, "F16", 2},
                                                     {DType::bf16, "BF16", 2},
@@ -34,6 +39,9 @@ constexpr std::array<DTypeEntry, 10> all_dtypes = {{{DType::f64, "F64", 8},
                                                     {DType::i32, "I32", 4},
                                                     {DType::i16, "I16", 2},
                                                     {DType::i8, "I8", 1},
+                                                    {DType::u64, "U64", 8},
+                                                    {DType::u32, "U32", 4},
+                                                    {DType::u16, "U16", 2},
                                                     {DType::u8, "U8", 1},
                                                     {DType::boolean, "BOOL", 1}}};
 
@@ -280,6 +288,27 @@ SafetensorsHeader parse_safetensors_header(std::string_view json_text, std::uint
                     [](const TensorInfo& tensor) { return std::tie(tensor.begin, tensor.end, tensor.name); });
   check_coverage(header.tensors, data_bytes, path);
   return header;
+}
+
+SafetensorsFileHeader read_safetensors_header(const FileDescriptor& file, const std::filesystem::path& path) {
+  const std::uint64_t size = file.size(path);
+  if (size < length_bytes) {
+    throw DataError(path, fmt::format("not a safetensors file: it holds {} bytes, and its length field needs {}", size,
+                                      length_bytes));
+  }
+  std::uint64_t header_bytes = 0;
+  file.read_at(0, std::as_writable_bytes(std::span(&header_bytes, 1)), path);
+  const std::uint64_t rest = size - length_bytes;
+  if (header_bytes > max_safetensors_header_bytes || header_bytes > rest) {
+    throw DataError(path,
+                    fmt::format("its length field says the header has {} bytes; the file has {} after the field, and "
+                                "a header at most {}",
+                                header_bytes, rest, max_safetensors_header_bytes),
+                    "it is cut short, or not a safetensors file");
+  }
+  std::string text(header_bytes, '\0');
+  file.read_at(length_bytes, std::as_writable_bytes(std::span(text)), path);
+  return {parse_safetensors_header(text, rest - header_bytes, path), length_bytes + header_bytes, size};
 }
 
 std::string format_safetensors_header(std::span<const TensorInfo> tensors,

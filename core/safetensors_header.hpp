@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/file_descriptor.hpp"
 #include "core/safetensors.hpp"
 
 namespace soup {
@@ -24,6 +25,15 @@ struct SafetensorsHeader {
 // `path`.
 SafetensorsHeader parse_safetensors_header(std::string_view json_text, std::uint64_t data_bytes,
                                            const std::filesystem::path& path);
+
+// The header of an open file.
+struct SafetensorsFileHeader {
+  SafetensorsHeader header;
+  std::uint64_t data_begin = 0;  // where the data section begins
+  std::uint64_t file_bytes = 0;  // of the whole file
+};
+// Reads and checks it; throws DataError with `path`.
+SafetensorsFileHeader read_safetensors_header(const FileDescriptor& file, const std::filesystem::path& path);
 
 // The header's text for tensors that follow each other in this order, padded with spaces so that it and the eight bytes
 // before it end on a multiple of eight.

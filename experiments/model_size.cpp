@@ -94,10 +94,9 @@ std::uint64_t stored_count(const ModelFolder& model, const std::string& part) {
     throw DataError(model.path / part, "the model has no such part", "a base holds a U-Net and a text encoder");
   }
   std::uint64_t count = 0;
-  for (const SafetensorsFile& file : open_part(model, *found)) {
-    for (const TensorInfo& tensor : file.tensors()) {
-      count += (tensor.end - tensor.begin) / size_of(tensor.dtype);
-    }
+  const Weights weights = open_part(model, *found);
+  for (const WeightTensor& tensor : weights.tensors()) {
+    count += tensor.elements;
   }
   return count;
 }
@@ -121,7 +120,7 @@ ModelSize model_size(const ModelConfig& config) {
 }
 
 ModelSize model_size(const std::filesystem::path& folder) {
-  const ModelFolder model = read_model_folder(folder);
+  const ModelFolder model = open_model(folder);
   const std::filesystem::path unet_file = folder / "unet" / "config.json";
   const UNetConfig unet = UNetConfig::from_json(read_config(unet_file), unet_file.native());
   const std::filesystem::path autoencoder_file = folder / "autoencoder" / "config.json";

@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "core/error.hpp"
-#include "core/safetensors.hpp"
 #include "experiments/training_stages.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/ingredient_record.hpp"
@@ -90,23 +89,21 @@ bool is_mine(const RunContext& context, const Term& term) {
   return static_cast<int>(group) == context.topology.group && context.topology.rank_in_group == 0;
 }
 
-TensorLayout layout_of(const SafetensorsFile& file) {
+TensorLayout layout_of(const Weights& weights) {
   TensorLayout layout;
-  for (const TensorInfo& tensor : file.tensors()) {
+  for (const WeightTensor& tensor : weights.tensors()) {
     layout.append(tensor.name, tensor.shape);
   }
   return layout;
 }
 
-// The single weights file of a part, as soup's trainers write it.
-SafetensorsFile part_file(const fs::path& folder, const std::string& part) {
-  const ModelFolder model = read_model_folder(folder);
+Weights weights_of(const fs::path& folder, const std::string& part) {
+  const ModelFolder model = open_model(folder);
   const ModelPart* found = model.find(part);
-  if (found == nullptr || found->files.size() != 1) {
-    throw DataError(folder / part,
-                    fmt::format("holds {} weights files, expected 1", found == nullptr ? 0 : found->files.size()));
+  if (found == nullptr) {
+    throw DataError(folder / part, "holds no weights");
   }
-  return SafetensorsFile(folder / found->files.front());
+  return open_part(model, *found);
 }
 
 Digest make_one(const RunContext& context, const Stage& stage, Communicator& world) {
@@ -128,27 +125,28 @@ Digest make_one(const RunContext& context, const Stage& stage, Communicator& wor
   std::unique_ptr<SoupFolderWriter> writer;
   agreed(world, [&] {
     if (writes) {
-      const SoupScale scale{total_weight, context.experiment.soup.scale_bits, false};
-      writer = std::make_unique<SoupFolderWriter>(folder, read_model_folder(terms.front().folder), parts, scale,
-                                                  terms.size());
+      SoupForm form;
+      form.scale.total_weight = total_weight;
+      form.scale.scale_bits = context.experiment.soup.scale_bits;
+      writer = std::make_unique<SoupFolderWriter>(folder, open_model(terms.front().folder), parts, form, terms.size());
     }
   });
   SoupOptions options;
   options.scale_bits = context.experiment.soup.scale_bits;
   for (const std::string& part : parts) {
     // Names and shapes from the first ingredient; make_soup checks that all agree.
-    const TensorLayout layout = agreed(world, [&] { return layout_of(part_file(terms.front().folder, part)); });
-    std::vector<std::unique_ptr<SafetensorsFile>> files;
+    const TensorLayout layout = agreed(world, [&] { return layout_of(weights_of(terms.front().folder, part)); });
+    std::vector<std::unique_ptr<Weights>> files;
     std::vector<SoupIngredient> mine;
     agreed(world, [&] {
       for (const Term& term : terms) {
         if (is_mine(context, term)) {
-          files.push_back(std::make_unique<SafetensorsFile>(part_file(term.folder, part)));
-          mine.push_back({term.name, term.weight, from_file(*files.back(), layout, "")});
+          files.push_back(std::make_unique<Weights>(weights_of(term.folder, part)));
+          mine.push_back({term.name, term.weight, from_weights(*files.back(), layout)});
         }
       }
     });
-    const BucketSink sink = writes ? writer->sink(layout, {{"", part}}) : BucketSink([](auto, auto, auto) {});
+    const BucketSink sink = writes ? writer->sink(layout, part) : BucketSink([](auto, auto, auto) {});
     const SoupTotals totals = make_soup(world, layout, ledger.base_digest.value_or(Digest{}), mine, options, sink);
     for (LedgerIngredient& entry : ledger.ingredients) {
       for (const SoupTerm& term : totals.ingredients) {

@@ -120,7 +120,7 @@ std::string verify_soup(const fs::path& folder, const std::optional<Digest>& pro
   }
   MergeOptions options;
   options.scale_bits = ledger.scale_bits;
-  options.keep_dtype = ledger.dtype != "F32";
+  options.dtype = soup_dtype_of(ledger);
   options.parts.emplace();
   for (const auto& [part, digest] : ledger.parts) {
     options.parts->push_back(part);

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/tensor_layout.hpp"
 #include "merge/float_formats.hpp"
+#include "merge/strict_json.hpp"
 
 namespace soup {
 
@@ -16,14 +17,14 @@ namespace {
 
 constexpr const char* origin_hint = "ingredients of one soup are trained from one base, with one configuration";
 
-TensorLayout layout_by_name(const SafetensorsFile& file) {
-  std::vector<const TensorInfo*> tensors;
-  for (const TensorInfo& tensor : file.tensors()) {
+TensorLayout layout_by_name(const Weights& weights) {
+  std::vector<const WeightTensor*> tensors;
+  for (const WeightTensor& tensor : weights.tensors()) {
     tensors.push_back(&tensor);
   }
-  std::ranges::sort(tensors, {}, &TensorInfo::name);
+  std::ranges::sort(tensors, {}, [](const WeightTensor* tensor) { return std::string_view(tensor->name); });
   TensorLayout layout;
-  for (const TensorInfo* tensor : tensors) {
+  for (const WeightTensor* tensor : tensors) {
     layout.append(tensor->name, tensor->shape);
   }
   return layout;
@@ -55,6 +56,37 @@ std::vector<std::string> part_names(const ModelFolder& model) {
   return names;
 }
 
+// What the file says, without what libraries put into it at every save.
+nlohmann::json meaning_of(const std::filesystem::path& path) {
+  nlohmann::json value = read_json(path);
+  if (value.is_object()) {
+    for (const char* key : {"_name_or_path", "_diffusers_version", "transformers_version"}) {
+      value.erase(key);
+    }
+  }
+  return value;
+}
+
+void require_same_file(const std::filesystem::path& a, const std::string& a_name, const std::filesystem::path& b,
+                       const std::string& b_name) {
+  const Digest mine = sha256_file(a);
+  const Digest other = sha256_file(b);
+  if (mine == other) {
+    return;
+  }
+  if (a.extension() != ".json") {
+    throw DataError(b, fmt::format("its SHA-256 is {} in {} and {} in {}", mine.brief(), a_name, other.brief(), b_name),
+                    origin_hint);
+  }
+  const nlohmann::json difference = nlohmann::json::diff(meaning_of(a), meaning_of(b));
+  if (!difference.empty()) {
+    throw DataError(b,
+                    fmt::format("differs between {} and {}, first at {}", a_name, b_name,
+                                difference.front().at("path").get<std::string>()),
+                    origin_hint);
+  }
+}
+
 void require_equal(const std::string& difference, const std::filesystem::path& path) {
   if (!difference.empty()) {
     throw DataError(path, difference, origin_hint);
@@ -77,60 +109,42 @@ void require_same_base(std::span<const Origin> origins) {
   }
 }
 
-void require_same_tensors(const SafetensorsFile& a, const std::string& a_name, const SafetensorsFile& b,
-                          const std::string& b_name, FloatTypes float_types) {
+void require_same_tensors(const Weights& a, const std::string& a_name, const Weights& b, const std::string& b_name,
+                          FloatTypes float_types) {
   require_equal(layout_by_name(a).difference(layout_by_name(b), a_name, b_name), b.path());
-  for (const TensorInfo& mine : a.tensors()) {
-    const TensorInfo* theirs = b.find(mine.name);
-    SOUP_REQUIRE(theirs != nullptr, "equal layouts with different tensors");
-    const bool floats = is_floating(mine.dtype) && is_floating(theirs->dtype);
-    if (mine.dtype != theirs->dtype && !(floats && float_types == FloatTypes::any)) {
+  for (const WeightTensor& mine : a.tensors()) {
+    const std::optional<std::size_t> index = b.find(mine.name);
+    SOUP_REQUIRE(index, "equal layouts with different tensors");
+    const WeightTensor& theirs = b.tensors()[*index];
+    const bool floats = is_floating(mine.dtype) && is_floating(theirs.dtype);
+    if (mine.dtype != theirs.dtype && !(floats && float_types == FloatTypes::any)) {
       throw DataError(b.path(),
                       fmt::format("tensor {} is {} in {} and {} in {}", mine.name, name_of(mine.dtype), a_name,
-                                  name_of(theirs->dtype), b_name),
+                                  name_of(theirs.dtype), b_name),
                       origin_hint);
-    }
-    if (!is_floating(mine.dtype)) {
-      const std::span<const std::byte> ours = a.bytes(mine);
-      const auto unequal = std::ranges::mismatch(ours, b.bytes(*theirs));
-      if (unequal.in1 != ours.end()) {
-        const auto element = static_cast<std::size_t>(unequal.in1 - ours.begin()) / size_of(mine.dtype);
-        throw DataError(b.path(),
-                        fmt::format("tensor {} ({}) differs between {} and {}, first at element {}", mine.name,
-                                    name_of(mine.dtype), a_name, b_name, element),
-                        "integer tensors are never averaged and must be equal");
-      }
     }
   }
 }
 
 void require_same_model(const ModelFolder& a, const std::string& a_name, const ModelFolder& b,
                         const std::string& b_name, std::span<const std::string> averaged_parts) {
-  require_equal(first_missing(part_names(a), a_name, part_names(b), b_name), b.path);
-  require_equal(first_missing(a.others, a_name, b.others, b_name), b.path);
+  require_equal(first_missing(part_names(a), a_name, part_names(b), b_name), b.source);
+  require_equal(first_missing(a.others, a_name, b.others, b_name), b.source);
   for (const ModelPart& part : a.parts) {
-    const ModelPart* theirs = b.find(part.name);
-    require_equal(first_missing(part.files, a_name, theirs->files, b_name), b.path);
     if (std::ranges::find(averaged_parts, part.name) != averaged_parts.end()) {
       continue;
     }
     const Digest mine = part_digest(a, part);
-    const Digest other = part_digest(b, *theirs);
+    const Digest other = part_digest(b, *b.find(part.name));
     if (mine != other) {
-      throw DataError(b.path,
+      throw DataError(b.source,
                       fmt::format("the frozen part {} has weights {} in {} and {} in {}", part.name, mine.brief(),
                                   a_name, other.brief(), b_name),
                       origin_hint);
     }
   }
   for (const std::filesystem::path& file : a.others) {
-    const Digest mine = sha256_file(a.path / file);
-    const Digest other = sha256_file(b.path / file);
-    if (mine != other) {
-      throw DataError(b.path / file,
-                      fmt::format("its SHA-256 is {} in {} and {} in {}", mine.brief(), a_name, other.brief(), b_name),
-                      origin_hint);
-    }
+    require_same_file(a.path / file, a_name, b.path / file, b_name);
   }
 }
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/digest.hpp"
-#include "core/safetensors.hpp"
 #include "merge/model_folder.hpp"
+#include "merge/weights.hpp"
 
 namespace soup {
 
@@ -23,12 +23,13 @@ void require_same_base(std::span<const Origin> origins);
 
 enum class FloatTypes { equal, any };  // `any`: a soup may be F32 where its ingredients are F16
 
-// The same tensors with the same shapes and types, and integer tensors of equal content. Throws DataError (at `b`'s
-// path) naming the tensor and the two values that differ.
-void require_same_tensors(const SafetensorsFile& a, const std::string& a_name, const SafetensorsFile& b,
-                          const std::string& b_name, FloatTypes float_types = FloatTypes::equal);
+// The same tensors with the same shapes and types. Throws DataError (at `b`'s path) naming the tensor and the two
+// values that differ. Integer tensors must also be equal, which the sum itself finds out.
+void require_same_tensors(const Weights& a, const std::string& a_name, const Weights& b, const std::string& b_name,
+                          FloatTypes float_types = FloatTypes::equal);
 
-// The same parts in the same files; in the parts not averaged the same weights; all other files byte for byte equal.
+// The same parts; in those not averaged the same weights; all other files equal. JSON files may be laid out differently
+// and differ in the keys in which libraries write their version and the folder a model was loaded from.
 void require_same_model(const ModelFolder& a, const std::string& a_name, const ModelFolder& b,
                         const std::string& b_name, std::span<const std::string> averaged_parts);
 

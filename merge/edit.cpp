@@ -11,6 +11,7 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "merge/block_loop.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/soup_folder_writer.hpp"
@@ -22,118 +23,128 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t block_elements = std::size_t{1} << 20;
-
 struct OpenSoup {
   fs::path path;
   ModelFolder model;
   Ledger ledger;
   std::vector<std::string> parts;  // averaged
 
-  [[nodiscard]] SoupScale scale() const { return {ledger.total_weight, ledger.scale_bits, ledger.dtype == "input"}; }
-  [[nodiscard]] fs::path folder_of(const LedgerIngredient& ingredient) const {
+  [[nodiscard]] SoupScale scale() const { return {ledger.total_weight, ledger.scale_bits, soup_dtype_of(ledger)}; }
+  // An ingredient's model, as the ledger gives it relative to the soup.
+  [[nodiscard]] fs::path model_of(const LedgerIngredient& ingredient) const {
     return (path / ingredient.path).lexically_normal();
   }
   [[nodiscard]] bool has_accumulator() const {
-    for (const std::string& name : parts) {
-      for (const fs::path& file : model.find(name)->files) {
-        if (!fs::exists(path / accumulator_folder / file)) {
-          return false;
-        }
-      }
+    return ledger.accumulator.kind != AccumulatorKind::none && fs::exists(path / accumulator_folder);
+  }
+  [[nodiscard]] Weights accumulator_of(const ModelPart& part) const {
+    std::vector<fs::path> files;
+    for (const fs::path& file : part.files) {
+      files.push_back(path / accumulator_folder / file);
     }
-    return true;
+    return Weights::open(path / accumulator_folder / part.name, files);
   }
 };
 
 OpenSoup open_soup(const fs::path& folder) {
-  OpenSoup soup{folder, read_model_folder(folder), read_ledger(folder), {}};
+  Ledger ledger = read_ledger(folder);
+  OpenSoup soup{folder, open_model(folder), std::move(ledger), {}};
   for (const auto& [name, digest] : soup.ledger.parts) {
-    const ModelPart* part = soup.model.find(name);
-    if (part == nullptr) {
+    if (soup.model.find(name) == nullptr) {
       throw DataError(folder, fmt::format("its ledger names part {}, but there is no such part", name));
-    }
-    const Digest found = part_digest(soup.model, *part);
-    if (found != digest) {
-      throw DataError(
-          folder,
-          fmt::format("the weights of {} have digest {}, but its ledger says {}", name, found.brief(), digest.brief()),
-          "the files were changed after the soup was made");
     }
     soup.parts.push_back(name);
   }
   return soup;
 }
 
-// The soup's ingredient as its folder is now; throws DataError when that is not what went into the soup.
-OpenIngredient reopen(const OpenSoup& soup, const LedgerIngredient& entry) {
-  OpenIngredient ingredient = open_ingredient({entry.name, soup.folder_of(entry), entry.weight}, soup.parts);
+// The soup's ingredient as a merge's input, whose weights must be those that went into the soup.
+MergeInput input_of(const OpenSoup& soup, const LedgerIngredient& entry) {
+  MergeInput input{entry.name, soup.model_of(entry), entry.weight};
   for (const auto& [name, part] : entry.parts) {
-    const Digest found = ingredient.entry.parts.at(name).digest;
-    if (found != part.digest) {
-      throw DataError(ingredient.model.path,
-                      fmt::format("the weights of {} have digest {}, but those that went into the soup {}", name,
-                                  found.brief(), part.digest.brief()),
-                      "a soup can only be changed by the very weights it was made of");
-    }
+    input.expected.emplace(name, part.digest);
   }
-  return ingredient;
+  return input;
 }
 
-// Makes the soup anew from folders, with the history given.
+// Makes the soup anew from its ingredients' models, with the history given.
 Ledger make_anew(const OpenSoup& soup, const std::vector<LedgerIngredient>& kept, std::vector<MergeInput> inputs,
                  std::vector<LedgerEvent> history, const fs::path& output) {
   std::vector<std::string> missing;
   for (const LedgerIngredient& entry : kept) {
-    if (!fs::is_directory(soup.folder_of(entry))) {
-      missing.push_back(soup.folder_of(entry).string());
+    inputs.push_back(input_of(soup, entry));
+    if (!fs::exists(inputs.back().path)) {
+      missing.push_back(inputs.back().path.string());
     }
   }
   if (!missing.empty()) {
     throw DataError(
         soup.path,
         fmt::format("it has no usable accumulator, and cannot be made anew without {}", fmt::join(missing, ", ")),
-        "the ledger gives the ingredients' folders relative to the soup's");
-  }
-  for (const LedgerIngredient& entry : kept) {
-    static_cast<void>(reopen(soup, entry));
-    inputs.push_back({entry.name, soup.folder_of(entry), entry.weight});
+        "the ledger gives the ingredients' models relative to the soup's folder");
   }
   MergeOptions options;
   options.scale_bits = soup.ledger.scale_bits;
-  options.keep_dtype = soup.scale().keep_dtype;
+  options.dtype = soup.scale().dtype;
+  options.accumulator = soup.ledger.accumulator.kind;
   options.parts = soup.parts;
   options.history = std::move(history);
+  options.work.overwrite = true;
   return merge(inputs, output, options);
 }
 
-// The soup plus `signed_weight` times one ingredient, from the accumulator. `next` has the ingredients and history that
-// the new soup will have.
+// What was read must be what the ledger says, or the sums of the new soup mean nothing.
+void require_promised(const OpenSoup& soup, const std::string& part, const SumOutcome& outcome) {
+  const auto require = [&](const std::string& what, const Digest& found, const Digest& promised) {
+    if (found != promised) {
+      throw DataError(
+          soup.path,
+          fmt::format("{} of {} has digest {}, but its ledger says {}", what, part, found.brief(), promised.brief()),
+          "the files were changed after the soup was made");
+    }
+  };
+  require("the soup", *outcome.start_soup, soup.ledger.parts.at(part));
+  require("the accumulator", *outcome.start_accumulator, soup.ledger.accumulator.parts.at(part));
+}
+
+// The soup plus `signed_weight` times one ingredient, from the accumulator: one read and one write of one model. `next`
+// has the history that the new soup will have, and its ingredients, a new one without parts.
 Ledger change_sums(const OpenSoup& soup, const OpenIngredient& ingredient, std::int64_t signed_weight, Ledger next,
                    const fs::path& output) {
   SoupScale scale = soup.scale();
   scale.total_weight += signed_weight;
   require_same_model(soup.model, "the soup", ingredient.model, ingredient.entry.name, soup.parts);
-  SoupFolderWriter writer(output, ingredient.model, soup.parts, scale, next.ingredients.size());
-  for (const std::unique_ptr<SoupFolderWriter::File>& file : writer.files()) {
-    const SafetensorsFile weights(soup.path / file->path);
-    const SafetensorsFile accumulator(soup.path / accumulator_folder / file->path);
-    require_same_tensors(weights, "the soup", file->like, ingredient.entry.name, FloatTypes::any);
-    const SumStart start{&accumulator, &weights, soup.scale()};
-    std::array<WeightedFile, 1> term{WeightedFile{&file->like, ingredient.entry.name, signed_weight, 0.0}};
-    stream_sum(term, &start, scale, block_elements, file->writer);
-    for (LedgerIngredient& entry : next.ingredients) {
-      if (entry.name == ingredient.entry.name) {
-        double& largest = entry.parts[file->part].largest;
-        largest = std::max(largest, term[0].largest);
-      }
-    }
+  const SoupForm form{scale, soup.ledger.accumulator.kind, {}};
+  SoupFolderWriter writer(output, soup.model, soup.parts, form, next.ingredients.size());
+  std::map<std::string, LedgerPart> brought;
+  for (const std::unique_ptr<SoupFolderWriter::Part>& part : writer.parts()) {
+    const Weights weights = open_part(ingredient.model, *ingredient.model.find(part->name));
+    const Weights accumulator = soup.accumulator_of(*soup.model.find(part->name));
+    require_same_tensors(part->like, "the soup", weights, ingredient.entry.name, FloatTypes::any);
+    const SumStart start{&accumulator, &part->like, soup.scale()};
+    const std::array<SumTerm, 1> terms{SumTerm{&weights, ingredient.entry.name, signed_weight}};
+    SumOptions options;
+    options.threads = usable_threads();
+    const SumOutcome outcome = stream_sum(terms, &start, options, part->writer);
+    require_promised(soup, part->name, outcome);
+    require_known_weights(ingredient, part->name, *outcome.terms.front().digest);
+    brought[part->name] = {*outcome.terms.front().digest, outcome.terms.front().largest};
+    part->digest = outcome.soup;
+    part->accumulator_digest = outcome.accumulator;
   }
-  // Paths stand relative to the soup's folder, which may be a new one.
+  const auto digest_of = [](const auto& part) { return part.second.digest; };
   for (LedgerIngredient& entry : next.ingredients) {
-    const fs::path folder = entry.name == ingredient.entry.name ? ingredient.model.path : soup.folder_of(entry);
+    const bool is_new = entry.name == ingredient.entry.name;
+    if (is_new) {
+      entry.parts = brought;
+    } else if (signed_weight > 0 && std::ranges::equal(entry.parts, brought, {}, digest_of, digest_of)) {
+      throw ConfigError(fmt::format("the weights of {} are already in the soup, as ingredient {}",
+                                    ingredient.model.source.string(), entry.name));
+    }
+    // Paths stand relative to the soup's folder, which may be a new one.
+    const fs::path model = is_new ? ingredient.model.source : soup.model_of(entry);
     entry.path =
-        fs::absolute(folder).lexically_normal().lexically_relative(fs::absolute(output).lexically_normal()).string();
+        fs::absolute(model).lexically_normal().lexically_relative(fs::absolute(output).lexically_normal()).string();
   }
   return writer.commit(std::move(next));
 }
@@ -147,6 +158,14 @@ fs::path output_or(const fs::path& output, const fs::path& soup_folder) {
                       "give a new folder, or none to change the soup in place");
   }
   return output;
+}
+
+void require_parts(const OpenIngredient& ingredient, const OpenSoup& soup) {
+  for (const std::string& part : soup.parts) {
+    if (ingredient.model.find(part) == nullptr) {
+      throw DataError(ingredient.model.source, fmt::format("it has no part {}, which the soup averages", part));
+    }
+  }
 }
 
 std::vector<std::string> names_of(const Ledger& ledger) {
@@ -170,17 +189,10 @@ Ledger add_ingredient(const fs::path& soup_folder, const MergeInput& input, cons
     throw ConfigError(fmt::format("the soup {} already has an ingredient {}", soup_folder.string(), input.name),
                       "remove it first, or give the new one another name");
   }
-  OpenIngredient ingredient = open_ingredient(input, soup.parts);
+  const OpenIngredient ingredient = open_ingredient(input);
   const std::array<Origin, 2> origins{Origin{soup_folder.string(), soup.ledger.base_digest},
                                       Origin{input.path.string(), ingredient.entry.base_digest}};
   require_same_base(origins);
-  const auto digest_of = [](const auto& part) { return part.second.digest; };
-  for (const LedgerIngredient& entry : soup.ledger.ingredients) {
-    if (std::ranges::equal(entry.parts, ingredient.entry.parts, {}, digest_of, digest_of)) {
-      throw ConfigError(
-          fmt::format("the weights of {} are already in the soup, as ingredient {}", input.path.string(), entry.name));
-    }
-  }
   std::int64_t total = 0;
   if (__builtin_add_overflow(soup.ledger.total_weight, input.weight, &total)) {
     throw ConfigError("the ingredients' weights add up to more than 2^63");
@@ -194,6 +206,7 @@ Ledger add_ingredient(const fs::path& soup_folder, const MergeInput& input, cons
   }
   Ledger next = soup.ledger;
   next.history.push_back({"added", input.name, total, utc_now()});
+  require_parts(ingredient, soup);
   if (!soup.has_accumulator()) {
     return make_anew(soup, soup.ledger.ingredients, {input}, next.history, target);
   }
@@ -221,10 +234,11 @@ Ledger remove_ingredient(const fs::path& soup_folder, const std::string& name, c
   Ledger next = soup.ledger;
   std::erase_if(next.ingredients, [&](const LedgerIngredient& entry) { return entry.name == name; });
   next.history.push_back({"removed", name, soup.ledger.total_weight - removed.weight, utc_now()});
-  if (!soup.has_accumulator() || !fs::is_directory(soup.folder_of(removed))) {
+  const MergeInput input = input_of(soup, removed);
+  if (!soup.has_accumulator() || !fs::exists(input.path)) {
     return make_anew(soup, next.ingredients, {}, next.history, target);
   }
-  return change_sums(soup, reopen(soup, removed), -removed.weight, std::move(next), target);
+  return change_sums(soup, open_ingredient(input), -removed.weight, std::move(next), target);
 }
 
 }  // namespace soup

@@ -7,10 +7,13 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
 #include "core/error.hpp"
+#include "core/simd.hpp"
+#include "merge/rounding.hpp"
 
 namespace soup {
 
@@ -27,13 +30,21 @@ using SignedBits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t
 // IEEE magnitudes order as their bits do, with Inf and NaN above all numbers: an integer maximum, which the compiler
 // vectorises, finds the largest and anything not finite in one pass.
 template <typename T>
-T magnitude(std::span<const T> values) {
+[[gnu::always_inline]] inline T largest_of(const T* values, std::size_t count) {
   constexpr SignedBits<T> without_sign = std::numeric_limits<SignedBits<T>>::max();
   SignedBits<T> most = 0;
-  for (const T value : values) {
-    most = std::max(most, static_cast<SignedBits<T>>(std::bit_cast<SignedBits<T>>(value) & without_sign));
+  for (std::size_t i = 0; i < count; ++i) {
+    most = std::max(most, static_cast<SignedBits<T>>(std::bit_cast<SignedBits<T>>(values[i]) & without_sign));
   }
   return std::bit_cast<T>(most);
+}
+
+SOUP_SIMD float magnitude(const float* values, std::size_t count) {
+  return largest_of(values, count);
+}
+
+SOUP_SIMD double magnitude(const double* values, std::size_t count) {
+  return largest_of(values, count);
 }
 
 template <typename T>
@@ -54,25 +65,59 @@ bool in_range(double largest, std::int64_t total_weight, int scale_bits) {
 
 template <typename T>
 double checked_largest(std::span<const T> values, std::string_view tensor, std::uint64_t first_index) {
-  const T largest = magnitude(values);
+  const T largest = magnitude(values.data(), values.size());
   if (!std::isfinite(largest)) {
     refuse_not_finite(values, tensor, first_index);
   }
   return static_cast<double>(largest);
 }
 
-// round_half_even(x) for |x| < 2^62, in operations that vector units have (there is no packed double -> int64 before
-// AVX-512): x = high * 2^32 + low, both parts below 2^51 and rounded by adding 1.5 * 2^52, whose last mantissa bit is
-// worth 1. `low` is exact, and high * 2^32 is even, so the parity that decides ties is that of `low`.
-inline std::int64_t round_half_even(double x) {
-  constexpr double shifter = 0x1.8p52;
-  constexpr auto shifter_bits = std::bit_cast<std::int64_t>(shifter);
-  const double high = x * 0x1p-32 + shifter;
-  const double low = (x - (high - shifter) * 0x1p32) + shifter;
-  const std::int64_t high_integer = std::bit_cast<std::int64_t>(high) - shifter_bits;
-  const std::int64_t low_integer = std::bit_cast<std::int64_t>(low) - shifter_bits;
-  // Two's complement: shifting a negative number left is defined in C++20.
-  return (high_integer << 32) + low_integer;
+inline std::int64_t wrapping_add(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+}
+
+inline std::int64_t wrapping_multiply(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
+}
+
+// Adds weight * round(value * scale), and returns the largest magnitude, in one pass. With `Small` the sums are only
+// right where that is below 2^51 / scale; what is then added to them is wrong but still a function of the value alone.
+template <typename T, bool Small>
+[[gnu::always_inline]] inline T add_rounded(const T* values, std::size_t count, double scale, std::int64_t weight,
+                                            std::int64_t* sums) {
+  const auto round = [](double x) { return Small ? round_small(x) : round_any(x); };
+  constexpr SignedBits<T> without_sign = std::numeric_limits<SignedBits<T>>::max();
+  SignedBits<T> most = 0;
+  if (weight == 1) {
+    for (std::size_t i = 0; i < count; ++i) {
+      most = std::max(most, static_cast<SignedBits<T>>(std::bit_cast<SignedBits<T>>(values[i]) & without_sign));
+      sums[i] = wrapping_add(sums[i], round(static_cast<double>(values[i]) * scale));
+    }
+  } else {
+    for (std::size_t i = 0; i < count; ++i) {
+      most = std::max(most, static_cast<SignedBits<T>>(std::bit_cast<SignedBits<T>>(values[i]) & without_sign));
+      sums[i] = wrapping_add(sums[i], wrapping_multiply(weight, round(static_cast<double>(values[i]) * scale)));
+    }
+  }
+  return std::bit_cast<T>(most);
+}
+
+SOUP_SIMD float add_small(const float* values, std::size_t count, double scale, std::int64_t weight,
+                          std::int64_t* sums) {
+  return add_rounded<float, true>(values, count, scale, weight, sums);
+}
+
+SOUP_SIMD double add_small(const double* values, std::size_t count, double scale, std::int64_t weight,
+                           std::int64_t* sums) {
+  return add_rounded<double, true>(values, count, scale, weight, sums);
+}
+
+SOUP_SIMD void add_any(const float* values, std::size_t count, double scale, std::int64_t weight, std::int64_t* sums) {
+  add_rounded<float, false>(values, count, scale, weight, sums);
+}
+
+SOUP_SIMD void add_any(const double* values, std::size_t count, double scale, std::int64_t weight, std::int64_t* sums) {
+  add_rounded<double, false>(values, count, scale, weight, sums);
 }
 
 template <typename T>
@@ -87,7 +132,15 @@ double accumulate_any(std::span<const T> values, std::int64_t weight, std::int64
   for (std::size_t begin = 0; begin < values.size(); begin += cached_elements) {
     const std::size_t count = std::min(cached_elements, values.size() - begin);
     const std::span<const T> block = values.subspan(begin, count);
-    const double block_largest = checked_largest(block, tensor, first_index + begin);
+    std::int64_t* const out = sums.data() + begin;
+    // Weights of models are far below 2^51 / 2^S, so the quick way is tried first. Where it was not allowed, adding its
+    // integers with the opposite sign restores the sums: they wrap around, so nothing is lost.
+    const T found = add_small(block.data(), count, scale, weight, out);
+    const bool quick = std::ldexp(static_cast<double>(found), scale_bits) < 0x1p51;
+    if (!quick) {
+      add_small(block.data(), count, scale, -weight, out);
+    }
+    const double block_largest = quick ? found : checked_largest(block, tensor, first_index + begin);
     if (!in_range(block_largest, total_weight, scale_bits)) {
       const auto at = std::ranges::find_if(block, [&](T value) { return std::abs(value) == block_largest; });
       require_in_range(
@@ -95,28 +148,73 @@ double accumulate_any(std::span<const T> values, std::int64_t weight, std::int64
           fmt::format("{}, element {}", tensor, first_index + begin + static_cast<std::size_t>(at - block.begin())));
     }
     largest = std::max(largest, block_largest);
-    std::int64_t* const out = sums.data() + begin;
-    if (weight == 1) {
-      for (std::size_t i = 0; i < count; ++i) {
-        out[i] += round_half_even(static_cast<double>(block[i]) * scale);
-      }
-    } else {
-      for (std::size_t i = 0; i < count; ++i) {
-        out[i] += weight * round_half_even(static_cast<double>(block[i]) * scale);
-      }
+    if (!quick) {
+      add_any(block.data(), count, scale, weight, out);
     }
   }
   return largest;
+}
+
+// double(sum), correctly rounded, without the conversion that vectors lack before AVX-512: both halves are exact, so
+// their sum rounds once. The sign bit is flipped to make the upper half unsigned, and its weight taken off again.
+inline double double_of(std::int64_t sum) {
+  constexpr auto two52_bits = std::bit_cast<std::uint64_t>(0x1p52);
+  const std::uint64_t flipped = static_cast<std::uint64_t>(sum) ^ (std::uint64_t{1} << 63);
+  const double high = std::bit_cast<double>((flipped >> 32) | two52_bits) - (0x1p52 + 0x1p31);
+  const double low = std::bit_cast<double>((flipped & 0xffffffffU) | two52_bits) - 0x1p52;
+  return high * 0x1p32 + low;
+}
+
+// The same for |sum| < 2^51.
+inline double double_of_small(std::int64_t sum) {
+  return std::bit_cast<double>(sum + shifter_bits) - shifter;
+}
+
+template <typename T, typename Convert>
+[[gnu::always_inline]] inline void divide(const std::int64_t* sums, std::size_t count, double divisor, double unit,
+                                          T* soup, Convert convert) {
+  if (std::has_single_bit(static_cast<std::uint64_t>(divisor))) {
+    // Dividing by a power of two and scaling by another are both exact: one multiplication gives the same bits.
+    const double both = unit / divisor;
+    for (std::size_t i = 0; i < count; ++i) {
+      soup[i] = static_cast<T>(convert(sums[i]) * both);
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    soup[i] = static_cast<T>((convert(sums[i]) / divisor) * unit);
+  }
+}
+
+template <typename T>
+[[gnu::always_inline]] inline void divide_block(const std::int64_t* sums, std::size_t count, double divisor,
+                                                double unit, T* soup) {
+  std::uint64_t shifted = 0;  // [-2^51, 2^51) becomes [0, 2^52)
+  for (std::size_t i = 0; i < count; ++i) {
+    shifted |= static_cast<std::uint64_t>(sums[i]) + (std::uint64_t{1} << 51);
+  }
+  if (shifted >> 52 == 0) {
+    divide(sums, count, divisor, unit, soup, [](std::int64_t sum) { return double_of_small(sum); });
+  } else {
+    divide(sums, count, divisor, unit, soup, [](std::int64_t sum) { return double_of(sum); });
+  }
+}
+
+SOUP_SIMD void divide_all(const std::int64_t* sums, std::size_t count, double divisor, double unit, float* soup) {
+  divide_block(sums, count, divisor, unit, soup);
+}
+
+SOUP_SIMD void divide_all(const std::int64_t* sums, std::size_t count, double divisor, double unit, double* soup) {
+  divide_block(sums, count, divisor, unit, soup);
 }
 
 template <typename T>
 void finish_any(std::span<const std::int64_t> sums, std::int64_t total_weight, int scale_bits, std::span<T> soup) {
   require_valid_scale(scale_bits, total_weight);
   SOUP_REQUIRE(sums.size() == soup.size(), fmt::format("{} sums into {} weights", sums.size(), soup.size()));
-  const auto divisor = static_cast<double>(total_weight);
-  const double unit = std::ldexp(1.0, -scale_bits);
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    soup[i] = static_cast<T>((static_cast<double>(sums[i]) / divisor) * unit);
+  for (std::size_t begin = 0; begin < sums.size(); begin += cached_elements) {
+    divide_all(sums.data() + begin, std::min(cached_elements, sums.size() - begin), static_cast<double>(total_weight),
+               std::ldexp(1.0, -scale_bits), soup.data() + begin);
   }
 }
 

@@ -25,7 +25,7 @@ IngredientRecord read_ingredient_record(const std::filesystem::path& model_folde
   const std::filesystem::path path = model_folder / ingredient_record_name;
   const json value = read_json(path);
   StrictObject object(value, path);
-  static_cast<void>(object.integer("schema", 1, 1));
+  static_cast<void>(object.integer("schema", 2, 2));
   IngredientRecord record;
   record.name = object.text("name");
   const std::string kind = object.text("kind");
@@ -68,7 +68,7 @@ void write_ingredient_record(const std::filesystem::path& model_folder, const In
     weights[part] = digest.hex();
   }
   const auto kind = std::ranges::find(kind_names, record.kind, [](const auto& pair) { return pair.first; });
-  write_json(model_folder / ingredient_record_name, {{"schema", 1},
+  write_json(model_folder / ingredient_record_name, {{"schema", 2},
                                                      {"name", record.name},
                                                      {"kind", kind->second},
                                                      {"base_digest", digest_or_null(record.base_digest)},
@@ -89,7 +89,7 @@ std::optional<IngredientRecord> find_ingredient_record(const std::filesystem::pa
 }
 
 std::map<std::string, Digest> part_digests(const std::filesystem::path& model_folder) {
-  const ModelFolder model = read_model_folder(model_folder);
+  const ModelFolder model = open_model(model_folder);
   std::map<std::string, Digest> digests;
   for (const ModelPart& part : model.parts) {
     digests.emplace(part.name, part_digest(model, part));

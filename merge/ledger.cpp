@@ -1,10 +1,12 @@
-// ledger.json: what a soup is made of, exactly, and what was done to it (schema 1, see merge/README.md).
+// ledger.json: what a soup is made of, exactly, and what was done to it (schema 2, see merge/README.md).
 #include "merge/ledger.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <ctime>
 
 #include "core/error.hpp"
@@ -17,6 +19,9 @@ namespace soup {
 namespace {
 
 using nlohmann::json;
+
+constexpr int ledger_schema = 2;
+constexpr auto soup_dtypes = std::to_array<std::string_view>({"F64", "F32", "F16", "BF16", "input"});
 
 json ingredient_to_json(const LedgerIngredient& ingredient) {
   json parts = json::object();
@@ -50,6 +55,38 @@ LedgerIngredient ingredient_from_json(StrictObject object) {
   }
   object.done();
   return ingredient;
+}
+
+json accumulator_to_json(const LedgerAccumulator& accumulator) {
+  json parts = json::object();
+  for (const auto& [name, digest] : accumulator.parts) {
+    parts[name] = digest.hex();
+  }
+  return {{"kind", name_of(accumulator.kind)}, {"parts", parts}};
+}
+
+LedgerAccumulator accumulator_from_json(StrictObject object, const std::map<std::string, Digest>& soup_parts) {
+  LedgerAccumulator accumulator;
+  const std::string kind = object.text("kind");
+  try {
+    accumulator.kind = accumulator_kind(kind);
+  } catch (const ConfigError& error) {
+    object.refuse("kind", error.message());
+  }
+  StrictObject parts = object.object("parts");
+  for (const std::string& name : parts.keys()) {
+    accumulator.parts.emplace(name, parts.digest(name));
+  }
+  object.done();
+  const auto same_names = [&] {
+    return std::ranges::equal(
+        accumulator.parts, soup_parts, {}, [](const auto& part) { return part.first; },
+        [](const auto& part) { return part.first; });
+  };
+  if (accumulator.kind == AccumulatorKind::none ? !accumulator.parts.empty() : !same_names()) {
+    object.refuse("parts", "are not those of the soup");
+  }
+  return accumulator;
 }
 
 LedgerEvent event_from_json(StrictObject object) {
@@ -114,6 +151,19 @@ const LedgerIngredient* Ledger::find(const std::string& name) const {
   return found == ingredients.end() ? nullptr : &*found;
 }
 
+std::string ledger_dtype(std::optional<DType> dtype) {
+  return dtype ? std::string(name_of(*dtype)) : "input";
+}
+
+std::optional<DType> soup_dtype_of(const Ledger& ledger) {
+  for (const DType dtype : {DType::f64, DType::f32, DType::f16, DType::bf16}) {
+    if (ledger.dtype == name_of(dtype)) {
+      return dtype;
+    }
+  }
+  return std::nullopt;
+}
+
 std::string program_version() {
   return "soup " SOUP_VERSION;
 }
@@ -138,7 +188,7 @@ json to_json(const Ledger& ledger) {
                        {"total_weight", event.total_weight},
                        {"time", event.time}});
   }
-  return {{"schema", 1},
+  return {{"schema", ledger_schema},
           {"program", ledger.program},
           {"soup_digest", ledger.soup_digest().hex()},
           {"method", ledger.method()},
@@ -147,13 +197,14 @@ json to_json(const Ledger& ledger) {
           {"dtype", ledger.dtype},
           {"base_digest", digest_or_null(ledger.base_digest)},
           {"parts", parts},
+          {"accumulator", accumulator_to_json(ledger.accumulator)},
           {"ingredients", ingredients},
           {"history", history}};
 }
 
 Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
   StrictObject object(value, path);
-  static_cast<void>(object.integer("schema", 1, 1));
+  static_cast<void>(object.integer("schema", ledger_schema, ledger_schema));
   Ledger ledger;
   ledger.program = object.text("program");
   const std::string soup_digest = object.digest("soup_digest").hex();
@@ -161,14 +212,15 @@ Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
   ledger.scale_bits = static_cast<int>(object.integer("scale_bits", 1, 52));
   ledger.total_weight = object.integer("total_weight", 1, std::int64_t{1} << 53);
   ledger.dtype = object.text("dtype");
-  if (ledger.dtype != "F32" && ledger.dtype != "input") {
-    object.refuse("dtype", fmt::format("is \"{}\", but must be F32 or input", ledger.dtype));
+  if (std::ranges::find(soup_dtypes, ledger.dtype) == soup_dtypes.end()) {
+    object.refuse("dtype", fmt::format("is \"{}\", but must be one of {}", ledger.dtype, fmt::join(soup_dtypes, ", ")));
   }
   ledger.base_digest = object.optional_digest("base_digest");
   StrictObject parts = object.object("parts");
   for (const std::string& name : parts.keys()) {
     ledger.parts.emplace(name, parts.digest(name));
   }
+  ledger.accumulator = accumulator_from_json(object.object("accumulator"), ledger.parts);
   for (StrictObject& ingredient : object.objects("ingredients")) {
     ledger.ingredients.push_back(ingredient_from_json(std::move(ingredient)));
   }
@@ -193,6 +245,7 @@ Digest content_digest(const Ledger& ledger) {
   json value = to_json(ledger);
   value.erase("history");
   value.erase("program");
+  value.erase("accumulator");
   for (json& ingredient : value["ingredients"]) {
     ingredient.erase("path");
   }

@@ -1,4 +1,4 @@
-// ledger.json: what a soup is made of, exactly, and what was done to it (schema 1, see merge/README.md).
+// ledger.json: what a soup is made of, exactly, and what was done to it (schema 2, see merge/README.md).
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "core/digest.hpp"
+#include "core/safetensors.hpp"
+#include "merge/accumulator.hpp"
 
 namespace soup {
 
@@ -31,6 +33,12 @@ struct LedgerIngredient {
   std::map<std::string, LedgerPart> parts;
 };
 
+// The sums kept beside the soup.
+struct LedgerAccumulator {
+  AccumulatorKind kind = AccumulatorKind::none;
+  std::map<std::string, Digest> parts;  // weights_digest of each part's accumulator
+};
+
 struct LedgerEvent {
   std::string action;      // "made", "added", "removed"
   std::string ingredient;  // "" for "made"
@@ -42,9 +50,10 @@ struct Ledger {
   std::string program;  // name and version of what wrote it
   int scale_bits = 0;
   std::int64_t total_weight = 0;
-  std::string dtype;  // "F32", or "input": each tensor has its ingredients' type
+  std::string dtype;  // "F32", "F16", ..., or "input": each tensor has its ingredients' type
   std::optional<Digest> base_digest;
-  std::map<std::string, Digest> parts;        // weights_digest of each averaged part of the soup
+  std::map<std::string, Digest> parts;  // weights_digest of each averaged part of the soup
+  LedgerAccumulator accumulator;
   std::vector<LedgerIngredient> ingredients;  // sorted by name
   std::vector<LedgerEvent> history;
 
@@ -58,18 +67,23 @@ struct Ledger {
 
 inline constexpr const char* ledger_name = "ledger.json";
 
+// Ledger::dtype of a soup's floating type, absent for "input"; and back, for a text that a ledger may hold.
+std::string ledger_dtype(std::optional<DType> dtype);
+std::optional<DType> soup_dtype_of(const Ledger& ledger);
+
 // Name and version of this program, for ledgers.
 std::string program_version();
 // This moment in ISO 8601, UTC.
 std::string utc_now();
 
 nlohmann::json to_json(const Ledger& ledger);
-// Throws DataError (naming `path`) for anything that is not a ledger of schema 1 whose sums and digests agree.
+// Throws DataError (naming `path`) for anything that is not a ledger of schema 2 whose sums and digests agree.
 Ledger ledger_from_json(const nlohmann::json& value, const std::filesystem::path& path);
 Ledger read_ledger(const std::filesystem::path& soup_folder);
 void write_ledger(const std::filesystem::path& soup_folder, const Ledger& ledger);
 
-// Digest of everything but history, paths and program version: equal for equal soups, however and whenever made.
+// Digest of everything but history, paths, accumulator and program version: equal for equal soups, however and whenever
+// made.
 Digest content_digest(const Ledger& ledger);
 
 }  // namespace soup

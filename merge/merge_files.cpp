@@ -12,6 +12,8 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/text.hpp"
+#include "merge/block_loop.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/ingredient_record.hpp"
 #include "merge/soup_folder_writer.hpp"
@@ -24,9 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The one part of a merge of plain files.
-constexpr const char* file_part = "model";
-
 std::int64_t checked_total(const std::vector<MergeInput>& inputs, int scale_bits) {
   if (inputs.empty()) {
     throw ConfigError("a soup needs at least one ingredient");
@@ -34,7 +33,12 @@ std::int64_t checked_total(const std::vector<MergeInput>& inputs, int scale_bits
   std::set<std::string> names;
   std::int64_t total = 0;
   for (const MergeInput& input : inputs) {
-    if (input.name.empty() || !names.insert(input.name).second) {
+    constexpr std::size_t longest_name = 255;
+    if (input.name.empty() || input.name.size() > longest_name || !is_utf8(input.name)) {
+      throw ConfigError(fmt::format("\"{}\" is no name for an ingredient", input.name.substr(0, 80)),
+                        "names are UTF-8 of 1 to 255 bytes; give one with NAME=PATH");
+    }
+    if (!names.insert(input.name).second) {
       throw ConfigError(fmt::format("two ingredients are named \"{}\"", input.name), "give each input its own name");
     }
     if (input.weight < 1) {
@@ -53,59 +57,16 @@ std::vector<LedgerEvent> history_of(const MergeOptions& options, std::int64_t to
   return options.history.empty() ? std::vector<LedgerEvent>{{"made", "", total_weight, utc_now()}} : options.history;
 }
 
-std::optional<Digest> base_in_metadata(const SafetensorsFile& file) {
-  const auto found = file.metadata().find("soup.base");
-  if (found == file.metadata().end() || found->second.empty()) {
+std::optional<Digest> base_in_metadata(const Weights& weights) {
+  const auto found = weights.metadata().find("soup.base");
+  if (found == weights.metadata().end() || found->second.empty()) {
     return std::nullopt;
   }
   try {
     return Digest::from_hex(found->second);
   } catch (const ConfigError&) {
-    throw DataError(file.path(), fmt::format("metadata soup.base is \"{}\", not a SHA-256 digest", found->second));
+    throw DataError(weights.path(), fmt::format("metadata soup.base is \"{}\", not a SHA-256 digest", found->second));
   }
-}
-
-Ledger merge_plain_files(const std::vector<MergeInput>& inputs, const fs::path& output, const SoupScale& scale,
-                         const MergeOptions& options) {
-  std::vector<SafetensorsFile> files;
-  std::vector<Origin> origins;
-  for (const MergeInput& input : inputs) {
-    files.emplace_back(input.path);
-    origins.push_back({input.path.string(), base_in_metadata(files.back())});
-    require_same_tensors(files.front(), inputs.front().name, files.back(), input.name);
-  }
-  require_same_base(origins);
-
-  Ledger ledger;
-  ledger.program = program_version();
-  ledger.scale_bits = scale.scale_bits;
-  ledger.total_weight = scale.total_weight;
-  ledger.dtype = scale.keep_dtype ? "input" : "F32";
-  ledger.base_digest = origins.front().base_digest;
-  std::vector<WeightedFile> terms;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    terms.push_back({&files[i], inputs[i].name, inputs[i].weight, 0.0});
-  }
-  AtomicPath path(output);
-  // The ledger stands in the metadata as one text, about as large as provenance itself.
-  SoupFileWriter writer(path.partial(), {}, files.front(), scale, 2 * provenance_bytes(inputs.size()));
-  stream_sum(terms, nullptr, scale, options.block_elements, writer);
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    LedgerIngredient entry;
-    entry.name = inputs[i].name;
-    entry.weight = inputs[i].weight;
-    entry.base_digest = origins[i].base_digest;
-    entry.parts[file_part] = {weights_digest(files[i]), terms[i].largest};
-    ledger.ingredients.push_back(std::move(entry));
-  }
-  std::ranges::sort(ledger.ingredients, {}, &LedgerIngredient::name);
-  ledger.parts.emplace(file_part, weights_digest(SafetensorsFile(path.partial())));
-  std::map<std::string, std::string> metadata = provenance(ledger);
-  metadata["soup.ledger"] = to_json(ledger).dump();  // without history: equal inputs give equal files
-  writer.set_metadata(metadata);
-  path.commit();
-  ledger.history = history_of(options, scale.total_weight);
-  return ledger;
 }
 
 // Parts averaged when nothing says which: see MergeOptions::parts.
@@ -133,9 +94,9 @@ std::vector<std::string> chosen_parts(const std::vector<OpenIngredient>& ingredi
   const OpenIngredient& first = ingredients.front();
   for (const OpenIngredient& ingredient : ingredients) {
     if (ingredient.trained_parts != first.trained_parts) {
-      throw DataError(ingredient.model.path, fmt::format("its trained parts are [{}], but those of {} are [{}]",
-                                                         fmt::join(ingredient.trained_parts, ", "), first.entry.name,
-                                                         fmt::join(first.trained_parts, ", ")));
+      throw DataError(ingredient.model.source, fmt::format("its trained parts are [{}], but those of {} are [{}]",
+                                                           fmt::join(ingredient.trained_parts, ", "), first.entry.name,
+                                                           fmt::join(first.trained_parts, ", ")));
     }
   }
   std::vector<std::string> parts = options.parts.value_or(first.trained_parts);
@@ -145,22 +106,204 @@ std::vector<std::string> chosen_parts(const std::vector<OpenIngredient>& ingredi
   std::ranges::sort(parts);
   for (const std::string& part : parts) {
     if (first.model.find(part) == nullptr) {
-      throw ConfigError(fmt::format("there is no part {} to average in {}", part, first.model.path.string()));
+      throw ConfigError(fmt::format("there is no part {} to average in {}", part, first.model.source.string()));
     }
   }
   if (parts.empty()) {
-    throw DataError(first.model.path, "it has no part to average");
+    throw DataError(first.model.source, "it has no part to average");
   }
   return parts;
 }
 
-Ledger merge_folders(const std::vector<MergeInput>& inputs, const fs::path& output, const SoupScale& scale,
-                     const MergeOptions& options) {
+// Every ingredient's weights of one part.
+struct OpenPart {
+  std::vector<Weights> weights;
+  std::vector<SumTerm> terms;
+};
+
+OpenPart open_part(const std::vector<OpenIngredient>& ingredients, const std::string& name) {
+  OpenPart part;
+  for (const OpenIngredient& ingredient : ingredients) {
+    part.weights.push_back(open_part(ingredient.model, *ingredient.model.find(name)));
+    require_same_tensors(part.weights.front(), ingredients.front().entry.name, part.weights.back(),
+                         ingredient.entry.name);
+  }
+  for (std::size_t i = 0; i < ingredients.size(); ++i) {
+    part.terms.push_back({&part.weights[i], ingredients[i].entry.name, ingredients[i].entry.weight});
+  }
+  return part;
+}
+
+// Bytes read so far over all parts.
+class ReadProgress {
+ public:
+  ReadProgress(const MergeWork& work, const std::vector<OpenIngredient>& ingredients,
+               const std::vector<std::string>& parts)
+      : report_(work.progress), ingredients_(ingredients.size()) {
+    for (const std::string& part : parts) {
+      total_ += open_part(ingredients.front().model, *ingredients.front().model.find(part)).bytes() * ingredients_;
+    }
+  }
+
+  // For the sum of a part whose ingredients have so many bytes each.
+  std::function<void(std::uint64_t)> of_part(std::uint64_t bytes) {
+    const std::uint64_t before = done_;
+    done_ += bytes * ingredients_;
+    return [this, before](std::uint64_t done) {
+      if (report_) {
+        report_(before + done * ingredients_, total_);
+      }
+    };
+  }
+
+ private:
+  std::function<void(std::uint64_t, std::uint64_t)> report_;
+  std::uint64_t ingredients_;
+  std::uint64_t total_ = 0;
+  std::uint64_t done_ = 0;
+};
+
+SumOptions sum_options(const MergeWork& work, std::function<void(std::uint64_t)> progress) {
+  return {work.threads == 0 ? usable_threads() : work.threads, work.digests, std::move(progress)};
+}
+
+// What the sum of a part found out, into the ingredients' entries.
+void note_outcome(const SumOutcome& outcome, const std::string& part, std::vector<OpenIngredient>& ingredients) {
+  for (std::size_t i = 0; i < ingredients.size(); ++i) {
+    const SumOutcome::Term& term = outcome.terms[i];
+    if (term.digest) {
+      require_known_weights(ingredients[i], part, *term.digest);
+    }
+    ingredients[i].entry.parts[part] = {term.digest.value_or(Digest{}), term.largest};
+  }
+}
+
+void move_entries(std::vector<OpenIngredient>& ingredients, Ledger& ledger) {
+  for (OpenIngredient& ingredient : ingredients) {
+    ledger.ingredients.push_back(std::move(ingredient.entry));
+  }
+  std::ranges::sort(ledger.ingredients, {}, &LedgerIngredient::name);
+}
+
+Ledger merge_to_file(std::vector<OpenIngredient>& ingredients, const std::string& part, const fs::path& output,
+                     const SoupForm& form, const MergeOptions& options, Ledger ledger) {
+  const OpenPart open = open_part(ingredients, part);
+  ReadProgress progress(options.work, ingredients, {part});
+  AtomicPath path(output);
+  const FileLayout layout = in_one_file(path.partial().filename(), open.weights.front().tensors().size());
+  // The ledger stands in the metadata as one text, about as large as provenance itself.
+  SoupWriter writer(path.partial().parent_path(), layout, open.weights.front(), form.scale, AccumulatorKind::none,
+                    2 * provenance_bytes(ingredients.size()));
+  const SumOutcome outcome = stream_sum(
+      open.terms, nullptr, sum_options(options.work, progress.of_part(open.weights.front().bytes())), writer);
+  note_outcome(outcome, part, ingredients);
+  move_entries(ingredients, ledger);
+  ledger.parts.emplace(part, outcome.soup.value_or(Digest{}));
+  if (options.work.digests) {
+    std::map<std::string, std::string> metadata = provenance(ledger);
+    metadata["soup.ledger"] = to_json(ledger).dump();  // without history: equal inputs give equal files
+    writer.set_metadata(metadata);
+  } else {
+    writer.set_metadata({{"format", "pt"}});
+  }
+  path.commit(options.work.sync);
+  ledger.history = history_of(options, form.scale.total_weight);
+  return ledger;
+}
+
+Ledger merge_to_folder(std::vector<OpenIngredient>& ingredients, const std::vector<std::string>& parts,
+                       const fs::path& output, const SoupForm& form, const MergeOptions& options, Ledger ledger) {
+  ReadProgress progress(options.work, ingredients, parts);
+  SoupFolderWriter writer(output, ingredients.front().model, parts, form, ingredients.size());
+  for (const std::unique_ptr<SoupFolderWriter::Part>& part : writer.parts()) {
+    const OpenPart open = open_part(ingredients, part->name);
+    const SumOutcome outcome =
+        stream_sum(open.terms, nullptr, sum_options(options.work, progress.of_part(part->like.bytes())), part->writer);
+    note_outcome(outcome, part->name, ingredients);
+    part->digest = outcome.soup;
+    part->accumulator_digest = outcome.accumulator;
+  }
+  move_entries(ingredients, ledger);
+  ledger.history = history_of(options, form.scale.total_weight);
+  return writer.commit(std::move(ledger), options.work.sync);
+}
+
+// Whether `inner` is `outer` or lies in it, through links and however they are written.
+bool is_within(const fs::path& inner, const fs::path& outer) {
+  std::error_code error;
+  const fs::path a = fs::weakly_canonical(inner, error);
+  const fs::path b = fs::weakly_canonical(outer, error);
+  const fs::path relative = a.lexically_relative(b);
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+void check_output(const std::vector<MergeInput>& inputs, const fs::path& output, bool overwrite) {
+  for (const MergeInput& input : inputs) {
+    if (is_within(input.path, output)) {
+      throw ConfigError(
+          fmt::format("the output {} is also an input, or contains one: {}", output.string(), input.path.string()),
+          "give the soup a name of its own");
+    }
+  }
+  if (!overwrite && fs::exists(fs::symlink_status(output))) {
+    throw ConfigError(fmt::format("the output {} exists already", output.string()),
+                      "give another name, or --overwrite to replace it");
+  }
+}
+
+}  // namespace
+
+OpenIngredient open_ingredient(const MergeInput& input, const std::string& variant) {
+  OpenIngredient ingredient;
+  ingredient.model = open_model(input.path, variant);
+  ingredient.entry.name = input.name;
+  ingredient.entry.weight = input.weight;
+  ingredient.expected = input.expected;
+  if (!ingredient.model.is_folder()) {
+    ingredient.entry.base_digest = base_in_metadata(open_part(ingredient.model, ingredient.model.parts.front()));
+    return ingredient;
+  }
+  if (const std::optional<IngredientRecord> record = find_ingredient_record(input.path)) {
+    ingredient.entry.base_digest = record->base_digest;
+    ingredient.entry.data_root_digest = record->data_root_digest;
+    ingredient.entry.config_digest = record->config_digest;
+    ingredient.entry.images = record->images;
+    ingredient.recorded = record->weights;
+    ingredient.trained_parts = record->trained_parts;
+    std::ranges::sort(ingredient.trained_parts);
+  }
+  return ingredient;
+}
+
+void require_known_weights(const OpenIngredient& ingredient, const std::string& part, const Digest& found) {
+  const auto recorded = ingredient.recorded.find(part);
+  if (recorded != ingredient.recorded.end() && recorded->second != found) {
+    throw DataError(ingredient.model.source,
+                    fmt::format("the weights of {} have digest {}, but its {} says {}", part, found.brief(),
+                                ingredient_record_name, recorded->second.brief()),
+                    "the files were changed after training");
+  }
+  const auto expected = ingredient.expected.find(part);
+  if (expected != ingredient.expected.end() && expected->second != found) {
+    throw DataError(ingredient.model.source,
+                    fmt::format("the weights of {} have digest {}, but those that went into the soup {}", part,
+                                found.brief(), expected->second.brief()),
+                    "a soup can only be changed by the very weights it was made of");
+  }
+}
+
+Ledger merge(const std::vector<MergeInput>& inputs, const fs::path& output, const MergeOptions& options) {
+  const std::int64_t total = checked_total(inputs, options.scale_bits);
+  check_output(inputs, output, options.work.overwrite);
   std::vector<OpenIngredient> ingredients;
   std::vector<Origin> origins;
   for (const MergeInput& input : inputs) {
-    ingredients.push_back(open_ingredient(input, {}));
+    ingredients.push_back(open_ingredient(input, options.variant));
     origins.push_back({input.path.string(), ingredients.back().entry.base_digest});
+    if (ingredients.back().model.is_folder() != ingredients.front().model.is_folder()) {
+      throw ConfigError(fmt::format("{} and {} are not both files or both folders", inputs.front().path.string(),
+                                    input.path.string()));
+    }
   }
   require_same_base(origins);
   const std::vector<std::string> parts = chosen_parts(ingredients, options);
@@ -168,95 +311,30 @@ Ledger merge_folders(const std::vector<MergeInput>& inputs, const fs::path& outp
   for (const OpenIngredient& other : ingredients) {
     require_same_model(first.model, first.entry.name, other.model, other.entry.name, parts);
   }
+  for (OpenIngredient& ingredient : ingredients) {
+    ingredient.entry.path = fs::absolute(ingredient.model.source).lexically_relative(fs::absolute(output)).string();
+  }
 
-  SoupFolderWriter writer(output, first.model, parts, scale, inputs.size());
+  SoupForm form{{total, options.scale_bits, options.dtype}, options.accumulator, options.shard_bytes};
   Ledger ledger;
+  ledger.program = program_version();
+  ledger.scale_bits = form.scale.scale_bits;
+  ledger.total_weight = total;
+  ledger.dtype = ledger_dtype(form.scale.dtype);
   ledger.base_digest = origins.front().base_digest;
-  for (OpenIngredient& ingredient : ingredients) {
-    std::map<std::string, LedgerPart> entries;
-    for (const std::string& part : parts) {
-      const auto known = ingredient.entry.parts.find(part);
-      entries[part].digest = known != ingredient.entry.parts.end()
-                                 ? known->second.digest
-                                 : part_digest(ingredient.model, *ingredient.model.find(part));
+  if (output.extension() == ".safetensors") {
+    if (parts.size() != 1 || first.model.parts.size() != 1 || options.shard_bytes) {
+      throw ConfigError(fmt::format("{} is one file, but {}", output.string(),
+                                    options.shard_bytes ? "shards are asked for" : "the models have several parts"),
+                        "give --output a folder, a name that does not end in .safetensors");
     }
-    ingredient.entry.parts = std::move(entries);
-    ingredient.entry.path = fs::absolute(ingredient.model.path).lexically_relative(fs::absolute(output)).string();
+    return merge_to_file(ingredients, parts.front(), output, form, options, std::move(ledger));
   }
-  for (const std::unique_ptr<SoupFolderWriter::File>& file : writer.files()) {
-    std::vector<SafetensorsFile> files;
-    for (const OpenIngredient& ingredient : ingredients) {
-      files.emplace_back(ingredient.model.path / file->path);
-      require_same_tensors(file->like, first.entry.name, files.back(), ingredient.entry.name);
-    }
-    std::vector<WeightedFile> terms;
-    for (std::size_t i = 0; i < files.size(); ++i) {
-      terms.push_back({&files[i], inputs[i].name, inputs[i].weight, 0.0});
-    }
-    stream_sum(terms, nullptr, scale, options.block_elements, file->writer);
-    for (std::size_t i = 0; i < files.size(); ++i) {
-      double& largest = ingredients[i].entry.parts[file->part].largest;
-      largest = std::max(largest, terms[i].largest);
-    }
+  if (!options.work.digests) {
+    throw ConfigError("a soup in a folder has a ledger, which needs digests",
+                      "--no-digests is for a soup in one .safetensors file");
   }
-  for (OpenIngredient& ingredient : ingredients) {
-    ledger.ingredients.push_back(std::move(ingredient.entry));
-  }
-  ledger.history = history_of(options, scale.total_weight);
-  return writer.commit(std::move(ledger));
-}
-
-}  // namespace
-
-OpenIngredient open_ingredient(const MergeInput& input, const std::vector<std::string>& parts) {
-  OpenIngredient ingredient;
-  ingredient.model = read_model_folder(input.path);
-  ingredient.entry.name = input.name;
-  ingredient.entry.weight = input.weight;
-  const std::optional<IngredientRecord> record = find_ingredient_record(input.path);
-  if (record) {
-    ingredient.entry.base_digest = record->base_digest;
-    ingredient.entry.data_root_digest = record->data_root_digest;
-    ingredient.entry.config_digest = record->config_digest;
-    ingredient.entry.images = record->images;
-    ingredient.trained_parts = record->trained_parts;
-    std::ranges::sort(ingredient.trained_parts);
-  }
-  for (const std::string& name : parts.empty() ? ingredient.trained_parts : parts) {
-    const ModelPart* part = ingredient.model.find(name);
-    if (part == nullptr) {
-      throw DataError(input.path, fmt::format("it has no part {}", name));
-    }
-    const Digest digest = part_digest(ingredient.model, *part);
-    if (record && record->weights.contains(name) && record->weights.at(name) != digest) {
-      throw DataError(input.path,
-                      fmt::format("the weights of {} have digest {}, but its {} says {}", name, digest.brief(),
-                                  ingredient_record_name, record->weights.at(name).brief()),
-                      "the files were changed after training");
-    }
-    ingredient.entry.parts[name].digest = digest;
-  }
-  return ingredient;
-}
-
-Ledger merge(const std::vector<MergeInput>& inputs, const fs::path& output, const MergeOptions& options) {
-  const SoupScale scale{checked_total(inputs, options.scale_bits), options.scale_bits, options.keep_dtype};
-  const auto is_folder = [](const MergeInput& input) { return fs::is_directory(input.path); };
-  for (const MergeInput& input : inputs) {
-    if (!fs::exists(input.path)) {
-      throw DataError(input.path, "does not exist");
-    }
-    if (is_folder(input) != is_folder(inputs.front())) {
-      throw ConfigError(fmt::format("{} and {} are not both files or both folders", inputs.front().path.string(),
-                                    input.path.string()));
-    }
-    std::error_code error;
-    if (fs::equivalent(input.path, output, error)) {
-      throw ConfigError(fmt::format("the output {} is also an input", output.string()));
-    }
-  }
-  return is_folder(inputs.front()) ? merge_folders(inputs, output, scale, options)
-                                   : merge_plain_files(inputs, output, scale, options);
+  return merge_to_folder(ingredients, parts, output, form, options, std::move(ledger));
 }
 
 }  // namespace soup

@@ -1,13 +1,15 @@
 // `soup merge`: models in, soup out, streamed in bounded memory and without torch.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/atomic_file.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/ledger.hpp"
 #include "merge/model_folder.hpp"
@@ -16,33 +18,53 @@ namespace soup {
 
 struct MergeInput {
   std::string name;            // unique; the ingredient's name in the ledger
-  std::filesystem::path path;  // a .safetensors file, or a model folder in diffusers' layout
+  std::filesystem::path path;  // anything that open_model opens
   std::int64_t weight = 1;
+  // Digests that its parts' weights must have, as a ledger gives them; parts not named here may have any.
+  std::map<std::string, Digest> expected = {};
+};
+
+// How the work is done; none of it changes a bit of the result.
+struct MergeWork {
+  int threads = 0;  // 0: all processors
+  // SHA-256 of ingredients and soup. Without them, which only a soup in one file can be, no ledger is kept.
+  bool digests = true;
+  Sync sync = Sync::yes;
+  bool overwrite = false;  // replace an output that exists
+  // Called with the bytes read so far and in all.
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress;
 };
 
 struct MergeOptions {
   int scale_bits = default_scale_bits;
-  bool keep_dtype = false;  // write the inputs' types (one rounding) instead of F32
+  std::optional<DType> dtype = DType::f32;  // of the soup's floating tensors; absent: as in the inputs (one rounding)
+  AccumulatorKind accumulator = AccumulatorKind::compact;
+  std::optional<std::uint64_t> shard_bytes;  // largest bytes of tensors per file; absent: files as the first input's
   // Parts to average. Absent: what the ingredients' records say was trained; without records, every part but
   // autoencoders and safety checkers, and text encoders only where they differ.
   std::optional<std::vector<std::string>> parts;
-  std::vector<LedgerEvent> history;                   // of an edited soup made anew; empty: one entry "made"
-  std::size_t block_elements = std::size_t{1} << 20;  // per buffer
+  std::string variant;               // of the inputs' weights, as "fp16"
+  std::vector<LedgerEvent> history;  // of an edited soup made anew; empty: one entry "made"
+  MergeWork work;
 };
 
-// Inputs are all files (output: a file, the ledger without history in its metadata) or all folders (output: a folder
-// with ledger.json and accumulator/). Atomic. Throws ConfigError (no input, repeated names, weights < 1, mixed kinds)
-// and DataError (not one origin, NaN, Inf, overflow, files).
+// Output: one file where `output` ends in .safetensors (the ledger without history in its metadata, no accumulator),
+// else a folder with ledger.json and accumulator/. Atomic. Throws ConfigError (no input, repeated names, weights < 1,
+// files mixed with folders, an output that exists or contains an input) and DataError (not one origin, NaN, Inf,
+// overflow, files), Interrupted on a signal.
 Ledger merge(const std::vector<MergeInput>& inputs, const std::filesystem::path& output,
              const MergeOptions& options = {});
 
-// An ingredient's folder, opened and checked against its record.
+// An ingredient, opened.
 struct OpenIngredient {
   ModelFolder model;
-  LedgerIngredient entry;                  // `parts` without their `largest`
-  std::vector<std::string> trained_parts;  // of the record; empty without one
+  LedgerIngredient entry;                  // without `parts`
+  std::vector<std::string> trained_parts;  // of its record, sorted; empty without one
+  std::map<std::string, Digest> recorded;  // its record's digests of weights
+  std::map<std::string, Digest> expected;  // the input's
 };
-// `parts` empty: those its record says were trained. Throws DataError when weights differ from what the record says.
-OpenIngredient open_ingredient(const MergeInput& input, const std::vector<std::string>& parts);
+OpenIngredient open_ingredient(const MergeInput& input, const std::string& variant = {});
+// Throws DataError when `found`, the digest of a part's weights, is not the recorded or the expected one.
+void require_known_weights(const OpenIngredient& ingredient, const std::string& part, const Digest& found);
 
 }  // namespace soup

@@ -141,25 +141,28 @@ WeightReader resident(std::span<const float> weights) {
   };
 }
 
-WeightReader from_file(const SafetensorsFile& file, const TensorLayout& layout, const std::string& prefix) {
+WeightReader from_weights(const Weights& weights, const TensorLayout& layout) {
+  std::map<std::string_view, std::size_t> index;  // views of the layout's names
   for (const TensorSlot& slot : layout.slots()) {
-    SOUP_REQUIRE(slot.name.starts_with(prefix), "tensor " + slot.name + " does not begin with " + prefix);
-    const TensorInfo* tensor = file.find(slot.name.substr(prefix.size()));
-    if (tensor == nullptr) {
-      throw DataError(file.path(), "holds no tensor " + slot.name.substr(prefix.size()));
+    const std::optional<std::size_t> found = weights.find(slot.name);
+    if (!found) {
+      throw DataError(weights.path(), "holds no tensor " + slot.name);
     }
-    if (tensor->shape != slot.shape || !is_floating(tensor->dtype) || tensor->dtype == DType::f64) {
-      throw DataError(file.path(),
-                      fmt::format("tensor {} ({}, {} bytes) does not fit the layout's {} floats", tensor->name,
-                                  name_of(tensor->dtype), tensor->end - tensor->begin, slot.count));
+    const WeightTensor& tensor = weights.tensors()[*found];
+    if (tensor.shape != slot.shape || !is_floating(tensor.dtype) || tensor.dtype == DType::f64) {
+      throw DataError(weights.path(), fmt::format("tensor {} ({}, {} elements) does not fit the layout's {} floats",
+                                                  tensor.name, name_of(tensor.dtype), tensor.elements, slot.count));
     }
+    index.emplace(slot.name, *found);
   }
-  return [&file, &layout, prefix](std::uint64_t offset, std::span<float> scratch) -> std::span<const float> {
+  return [&weights, &layout, index, bytes = std::vector<std::byte>()](
+             std::uint64_t offset, std::span<float> scratch) mutable -> std::span<const float> {
     for (const Piece& piece : pieces_of(layout, offset, scratch.size())) {
-      const TensorInfo& tensor = *file.find(piece.tensor->name.substr(prefix.size()));
-      const std::size_t size = size_of(tensor.dtype);
-      decode(tensor.dtype, file.bytes(tensor).subspan(piece.first_index * size, piece.count * size),
-             scratch.subspan(piece.begin, piece.count));
+      const std::size_t tensor = index.at(piece.tensor->name);
+      const DType dtype = weights.tensors()[tensor].dtype;
+      bytes.resize(piece.count * size_of(dtype));
+      weights.read(tensor, piece.first_index, bytes);
+      decode(dtype, bytes, scratch.subspan(piece.begin, piece.count));
     }
     return scratch;
   };

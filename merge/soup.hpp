@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "core/digest.hpp"
-#include "core/safetensors.hpp"
 #include "core/tensor_layout.hpp"
 #include "launch/communicator.hpp"
 #include "merge/fixed_point.hpp"
+#include "merge/weights.hpp"
 
 namespace soup {
 
@@ -22,10 +22,9 @@ using WeightReader = std::function<std::span<const float>(std::uint64_t offset, 
 
 // Weights that are in memory; the span must outlive the reader.
 WeightReader resident(std::span<const float> weights);
-// Weights in an open file (which must outlive the reader), read in pieces: a rank can hold many ingredients without
-// holding their floats. `prefix` ("unet.") is taken off the layout's names before they are looked up. Throws DataError
-// when a tensor is missing, misshaped or not F32, F16 or BF16.
-WeightReader from_file(const SafetensorsFile& file, const TensorLayout& layout, const std::string& prefix);
+// Weights on disk (the objects must outlive the reader), read in pieces: a rank can hold many ingredients without
+// holding their floats. Throws DataError when a tensor is missing, misshaped or not F32, F16 or BF16.
+WeightReader from_weights(const Weights& weights, const TensorLayout& layout);
 
 struct SoupIngredient {
   std::string name;

@@ -1,4 +1,4 @@
-// A soup's model folder being written: averaged parts from sums, all else copied, ledger last, then renamed as a whole.
+// A soup's folder being written: averaged parts from sums, all else copied, ledger last, then renamed as a whole.
 #include "merge/soup_folder_writer.hpp"
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "merge/float_formats.hpp"
 #include "merge/weights_digest.hpp"
 
 namespace soup {
@@ -42,97 +43,142 @@ std::size_t provenance_bytes(std::size_t ingredients) {
 
 namespace {
 
-void make_folder_of(const fs::path& file) {
-  std::error_code error;
-  fs::create_directories(file.parent_path(), error);
-  if (error) {
-    throw DataError(file, "cannot make its folder: " + error.message());
+// Where the part's tensors go: into files like the ingredient's, without a variant's name.
+FileLayout layout_like(const ModelFolder& model, const ModelPart& part, const Weights& weights) {
+  FileLayout layout;
+  for (const fs::path& file : part.files) {
+    const bool is_safetensors = file.extension() == ".safetensors";
+    layout.files.push_back(is_safetensors && model.is_folder() ? without_variant(file)
+                                                               : fs::path(only_part).concat(".safetensors"));
   }
+  if (part.files.size() > 1) {
+    layout.files = part.files;
+    std::ranges::transform(layout.files, layout.files.begin(), without_variant);
+    layout.index = part.index.empty() ? fs::path() : without_variant(part.index);
+  }
+  for (const WeightTensor& tensor : weights.tensors()) {
+    layout.file_of.push_back(tensor.file);
+  }
+  return layout;
+}
+
+FileLayout layout_of(const ModelFolder& model, const ModelPart& part, const Weights& weights, const SoupForm& form) {
+  FileLayout like = layout_like(model, part, weights);
+  if (!form.shard_bytes) {
+    return like;
+  }
+  std::vector<TensorForm> tensors;
+  for (const WeightTensor& tensor : weights.tensors()) {
+    tensors.push_back({tensor.name, soup_dtype(tensor.dtype, form.scale), tensor.shape});
+  }
+  return in_shards(like.files.front().parent_path(), stem_of(like.files.front()), tensors, *form.shard_bytes);
+}
+
+// Integer tensors are no part of sums; that all ingredients have the same is the trainer's doing.
+void copy_integers(SoupFolderWriter::Part& part) {
+  constexpr std::uint64_t block = std::uint64_t{1} << 20;
+  std::vector<std::byte> bytes;
+  for (std::size_t i = 0; i < part.like.tensors().size(); ++i) {
+    const WeightTensor& tensor = part.like.tensors()[i];
+    for (std::uint64_t first = 0; !is_floating(tensor.dtype) && first < tensor.elements; first += block) {
+      bytes.resize(std::min(block, tensor.elements - first) * size_of(tensor.dtype));
+      part.like.read(i, first, bytes);
+      part.writer.copy(i, first, bytes);
+    }
+  }
+}
+
+std::vector<fs::path> files_of(const fs::path& folder, const std::vector<fs::path>& files) {
+  std::vector<fs::path> below;
+  for (const fs::path& file : files) {
+    below.push_back(folder / file);
+  }
+  return below;
 }
 
 }  // namespace
 
-SoupFolderWriter::File::File(std::string of_part, fs::path relative, const fs::path& like_folder,
-                             const fs::path& folder, const SoupScale& scale, std::size_t metadata_bytes)
-    : part(std::move(of_part)),
-      path(std::move(relative)),
-      like(like_folder / path),
-      writer(folder / path, folder / accumulator_folder / path, like, scale, metadata_bytes) {}
+SoupFolderWriter::Part::Part(std::string its_name, Weights its_like, const fs::path& folder, const FileLayout& layout,
+                             const SoupForm& form, std::size_t metadata_bytes)
+    : name(std::move(its_name)),
+      files(layout.files),
+      like(std::move(its_like)),
+      writer(folder, layout, like, form.scale, form.accumulator, metadata_bytes) {}
 
 SoupFolderWriter::SoupFolderWriter(const fs::path& folder, const ModelFolder& like,
-                                   const std::vector<std::string>& averaged_parts, const SoupScale& scale,
+                                   const std::vector<std::string>& averaged_parts, const SoupForm& form,
                                    std::size_t ingredients)
-    : folder_(folder), scale_(scale), averaged_parts_(averaged_parts) {
+    : folder_(folder), form_(form) {
+  form_.accumulator =
+      usable_kind(form.accumulator, form.scale.total_weight, form.scale.dtype == std::optional(DType::f32));
   copy_files(like.path, folder_.partial(), like.others);
   for (const ModelPart& part : like.parts) {
     if (std::ranges::find(averaged_parts, part.name) == averaged_parts.end()) {
       copy_files(like.path, folder_.partial(), part.files);
+      if (!part.index.empty()) {
+        copy_files(like.path, folder_.partial(), {part.index});
+      }
       continue;
     }
-    for (const fs::path& file : part.files) {
-      make_folder_of(folder_.partial() / file);
-      make_folder_of(folder_.partial() / accumulator_folder / file);
-      files_.push_back(
-          std::make_unique<File>(part.name, file, like.path, folder_.partial(), scale, provenance_bytes(ingredients)));
-    }
+    Weights weights = open_part(like, part);
+    const FileLayout layout = layout_of(like, part, weights, form_);
+    parts_.push_back(std::make_unique<Part>(part.name, std::move(weights), folder_.partial(), layout, form_,
+                                            provenance_bytes(ingredients)));
   }
 }
 
-BucketSink SoupFolderWriter::sink(const TensorLayout& layout,
-                                  const std::map<std::string, std::string>& part_of_prefix) {
+BucketSink SoupFolderWriter::sink(const TensorLayout& layout, const std::string& part) {
+  const auto found = std::ranges::find(parts_, part, [](const std::unique_ptr<Part>& each) { return each->name; });
+  SOUP_REQUIRE(found != parts_.end(), "part " + part + " is not averaged");
+  Part& target = **found;
+  copy_integers(target);
   struct Place {
-    SoupFileWriter* writer = nullptr;
     std::size_t tensor = 0;
     const TensorSlot* slot = nullptr;
   };
   std::vector<Place> places;
   for (const TensorSlot& slot : layout.slots()) {
-    Place place;
-    for (const auto& [prefix, part] : part_of_prefix) {
-      for (const std::unique_ptr<File>& file : files_) {
-        const TensorInfo* tensor = file->part == part && slot.name.starts_with(prefix)
-                                       ? file->like.find(slot.name.substr(prefix.size()))
-                                       : nullptr;
-        if (tensor != nullptr && tensor->shape == slot.shape) {
-          place = {&file->writer, static_cast<std::size_t>(tensor - file->like.tensors().data()), &slot};
-        }
-      }
-    }
-    SOUP_REQUIRE(place.writer != nullptr, "no averaged part of the folder holds tensor " + slot.name);
-    places.push_back(place);
+    const std::optional<std::size_t> tensor = target.like.find(slot.name);
+    SOUP_REQUIRE(tensor && target.like.tensors()[*tensor].shape == slot.shape,
+                 "part " + part + " does not hold tensor " + slot.name);
+    places.push_back({*tensor, &slot});
   }
-  return [places](std::uint64_t offset, std::span<const std::int64_t> sums, std::span<const float>) {
+  return [places, &writer = target.writer, scratch = SoupWriter::Scratch()](
+             std::uint64_t offset, std::span<const std::int64_t> sums, std::span<const float>) mutable {
     for (const Place& place : places) {
       const std::uint64_t begin = std::max(place.slot->offset, offset);
       const std::uint64_t end = std::min(place.slot->offset + place.slot->count, offset + sums.size());
       if (begin < end) {
-        place.writer->put(place.tensor, begin - place.slot->offset, sums.subspan(begin - offset, end - begin));
+        writer.put(place.tensor, begin - place.slot->offset, sums.subspan(begin - offset, end - begin), scratch);
       }
     }
   };
 }
 
-Ledger SoupFolderWriter::commit(Ledger ledger) {
+Ledger SoupFolderWriter::commit(Ledger ledger, Sync sync) {
   ledger.program = program_version();
-  ledger.scale_bits = scale_.scale_bits;
-  ledger.total_weight = scale_.total_weight;
-  ledger.dtype = scale_.keep_dtype ? "input" : "F32";
+  ledger.scale_bits = form_.scale.scale_bits;
+  ledger.total_weight = form_.scale.total_weight;
+  ledger.dtype = ledger_dtype(form_.scale.dtype);
   std::ranges::sort(ledger.ingredients, {}, &LedgerIngredient::name);
   ledger.parts.clear();
-  for (const std::string& part : averaged_parts_) {
-    std::vector<SafetensorsFile> written;
-    for (const std::unique_ptr<File>& file : files_) {
-      if (file->part == part) {
-        written.emplace_back(folder_.partial() / file->path);
-      }
+  ledger.accumulator = {form_.accumulator, {}};
+  for (const std::unique_ptr<Part>& part : parts_) {
+    const auto digest_below = [&](const fs::path& folder) {
+      return weights_digest(Weights::open(folder, files_of(folder, part->files)));
+    };
+    ledger.parts.emplace(part->name, part->digest ? *part->digest : digest_below(folder_.partial()));
+    if (form_.accumulator != AccumulatorKind::none) {
+      ledger.accumulator.parts.emplace(part->name, part->accumulator_digest
+                                                       ? *part->accumulator_digest
+                                                       : digest_below(folder_.partial() / accumulator_folder));
     }
-    ledger.parts.emplace(part, weights_digest(written));
   }
-  for (const std::unique_ptr<File>& file : files_) {
-    file->writer.set_metadata(provenance(ledger));
+  for (const std::unique_ptr<Part>& part : parts_) {
+    part->writer.set_metadata(provenance(ledger));
   }
   write_ledger(folder_.partial(), ledger);
-  folder_.commit();
+  folder_.commit(sync);
   return ledger;
 }
 

@@ -1,9 +1,11 @@
-// A soup's model folder being written: averaged parts from sums, all else copied, ledger last, then renamed as a whole.
+// A soup's folder being written: averaged parts from sums, all else copied, ledger last, then renamed as a whole.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,46 +14,54 @@
 #include "merge/ledger.hpp"
 #include "merge/model_folder.hpp"
 #include "merge/soup.hpp"
-#include "merge/soup_file_writer.hpp"
+#include "merge/soup_writer.hpp"
 
 namespace soup {
 
-// The folder inside a soup that keeps its int64 sums, one file per weights file, for add and remove.
-inline constexpr const char* accumulator_folder = "accumulator";
+// How a soup is stored.
+struct SoupForm {
+  SoupScale scale;
+  AccumulatorKind accumulator = AccumulatorKind::wide;
+  // Largest bytes of tensors per file; absent: in files like the first ingredient's.
+  std::optional<std::uint64_t> shard_bytes;
+};
 
 class SoupFolderWriter {
  public:
-  // `like`: an ingredient's folder; it gives the form of the averaged parts, and everything that is not averaged.
+  // `like`: an ingredient's model; it gives the form of the averaged parts, and everything that is not averaged.
   // `ingredients`: how many there will be, for the room that metadata needs.
   SoupFolderWriter(const std::filesystem::path& folder, const ModelFolder& like,
-                   const std::vector<std::string>& averaged_parts, const SoupScale& scale, std::size_t ingredients);
+                   const std::vector<std::string>& averaged_parts, const SoupForm& form, std::size_t ingredients);
 
-  struct File {
-    File(std::string of_part, std::filesystem::path relative, const std::filesystem::path& like_folder,
-         const std::filesystem::path& folder, const SoupScale& scale, std::size_t metadata_bytes);
+  struct Part {
+    Part(std::string its_name, Weights its_like, const std::filesystem::path& folder, const FileLayout& layout,
+         const SoupForm& form, std::size_t metadata_bytes);
 
-    std::string part;
-    std::filesystem::path path;  // relative to the folder
-    SafetensorsFile like;
-    SoupFileWriter writer;  // refers to `like`
+    std::string name;
+    std::vector<std::filesystem::path> files;  // relative to the folder
+    Weights like;
+    SoupWriter writer;  // refers to `like`
+    // weights_digest of what was written, where the writer knows it; commit() reads the files for the others.
+    std::optional<Digest> digest;
+    std::optional<Digest> accumulator_digest;
   };
-  [[nodiscard]] const std::vector<std::unique_ptr<File>>& files() const { return files_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<Part>>& parts() const { return parts_; }
 
-  // Takes a bucket of a flat buffer whose tensors are named "<prefix><tensor>", prefixes of parts being given as
-  // {"unet.", "unet_ema"}. For make_soup's sink; InvariantError for a tensor that no part has.
-  [[nodiscard]] BucketSink sink(const TensorLayout& layout, const std::map<std::string, std::string>& part_of_prefix);
+  // Takes the buckets of make_soup, `layout` being that of the part's tensors in any order. InvariantError for a tensor
+  // that the part does not have.
+  [[nodiscard]] BucketSink sink(const TensorLayout& layout, const std::string& part);
 
-  // Computes the parts' digests, writes metadata and ledger, and puts the folder in place. `ledger` brings ingredients,
-  // base and history; what follows from the weights and the scale is filled in. Returns the ledger as written.
-  Ledger commit(Ledger ledger);
+  // Writes metadata and ledger, and puts the folder in place; `sync`: only when all is on the disk. `ledger` brings
+  // ingredients, base and history; what follows from the weights and the form is filled in. Returns the ledger as
+  // written.
+  Ledger commit(Ledger ledger, Sync sync = Sync::yes);
   // Where files can be written before commit.
   [[nodiscard]] const std::filesystem::path& partial() const { return folder_.partial(); }
 
  private:
   AtomicFolder folder_;
-  SoupScale scale_;
-  std::vector<std::string> averaged_parts_;
-  std::vector<std::unique_ptr<File>> files_;
+  SoupForm form_;
+  std::vector<std::unique_ptr<Part>> parts_;
 };
 
 // Provenance for a safetensors header: soup digest, ingredients with weights and digests, base, scale. The digests in

@@ -1,106 +1,289 @@
-// Sums of weights files, tensor block by tensor block: the arithmetic of `soup merge`, `add` and `remove`.
+// Sums of weights, block by block on several threads.
 #include "merge/streamed_sum.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
+#include <memory>
+#include <mutex>
 
 #include "core/error.hpp"
+#include "merge/block_loop.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/float_formats.hpp"
+#include "merge/weights_digest.hpp"
 
 namespace soup {
 
 namespace {
 
+// Blocks are small enough that those of a group of terms stay in the second-level cache between being read and being
+// added. Digests, which cost more than all else, need theirs whole.
+constexpr std::uint64_t small_block_elements = 16384;
+constexpr std::size_t group_bytes = std::size_t{512} << 10;
+// Elements that go through all terms of a group while their sums stay in the first-level cache.
+constexpr std::size_t strip_elements = 2048;
+// How far ahead the system is told what will be read: enough for disks and network file systems to work at full speed.
+constexpr std::uint64_t ahead_elements = std::uint64_t{4} << 20;
+
 struct Buffers {
+  explicit Buffers(std::size_t terms) : largest(terms) {}
+
   std::vector<std::int64_t> sums;
-  std::vector<float> floats;
-  std::vector<double> doubles;
+  std::vector<std::vector<std::byte>> group;  // what was read of a group of terms
   std::vector<std::byte> bytes;
+  std::vector<std::byte> other;
+  std::vector<float> floats = std::vector<float>(strip_elements);
+  SoupWriter::Scratch written;
+  std::vector<double> largest;  // of the block, per term
 };
 
-// Elements [begin, begin + count) of a tensor.
-std::span<const std::byte> piece(const SafetensorsFile& file, const TensorInfo& tensor, std::uint64_t begin,
-                                 std::uint64_t count) {
-  const std::size_t size = size_of(tensor.dtype);
-  return file.bytes(tensor).subspan(begin * size, count * size);
+std::size_t index_in(const Weights& weights, const WeightTensor& tensor) {
+  const std::optional<std::size_t> index = weights.find(tensor.name);
+  SOUP_REQUIRE(index && weights.tensors()[*index].shape == tensor.shape,
+               "weights with other tensors were not refused before");
+  return *index;
 }
 
-double add_block(const WeightedFile& term, const TensorInfo& like, std::uint64_t begin, std::uint64_t count,
-                 std::int64_t guard_weight, int scale_bits, Buffers& buffers) {
-  const TensorInfo* tensor = term.file->find(like.name);
-  SOUP_REQUIRE(tensor != nullptr && tensor->dtype == like.dtype && tensor->shape == like.shape,
-               "files with other tensors were not refused before");
-  const std::span<const std::byte> bytes = piece(*term.file, *tensor, begin, count);
-  const std::string where =
-      fmt::format("{}: ingredient {}, tensor {}", term.file->path().string(), term.name, like.name);
-  const std::span<std::int64_t> sums = std::span(buffers.sums).first(count);
-  if (like.dtype == DType::f64) {
-    buffers.doubles.resize(count);
-    decode(bytes, buffers.doubles);
-    return accumulate(buffers.doubles, term.weight, guard_weight, scale_bits, where, sums, begin);
+class Summation {
+ public:
+  Summation(std::span<const SumTerm> terms, const SumStart* start, bool digests, SoupWriter& out)
+      : terms_(terms), start_(start), out_(out), tensors_(out.like().tensors()) {
+    // Taking an ingredient out passes through sums of the larger soup.
+    guard_weight_ = std::max(out.scale().total_weight, start == nullptr ? 0 : start->scale.total_weight);
+    for (const SumTerm& term : terms) {
+      std::vector<std::size_t> index;
+      for (const WeightTensor& tensor : tensors_) {
+        index.push_back(index_in(*term.weights, tensor));
+        SOUP_REQUIRE(term.weights->tensors()[index.back()].dtype == tensor.dtype, "types that differ");
+      }
+      index_.push_back(std::move(index));
+      if (digests) {
+        hashers_.push_back(std::make_unique<WeightsHasher>(term.weights->tensors()));
+      }
+    }
+    if (digests) {
+      soup_hasher_ = std::make_unique<WeightsHasher>(out.tensors());
+      accumulator_hasher_ = std::make_unique<WeightsHasher>(out.accumulator_tensors());
+      if (start != nullptr) {
+        start_soup_hasher_ = std::make_unique<WeightsHasher>(start->soup->tensors());
+        start_accumulator_hasher_ = std::make_unique<WeightsHasher>(start->accumulator->tensors());
+      }
+    }
+    largest_.assign(terms.size(), 0.0);
   }
-  buffers.floats.resize(count);
-  decode(like.dtype, bytes, buffers.floats);
-  return accumulate(buffers.floats, term.weight, guard_weight, scale_bits, where, sums, begin);
-}
 
-// The start's sums, after a look whether its weights are what they give.
-void load_start(const SumStart& start, const TensorInfo& like, std::uint64_t begin, std::uint64_t count,
-                Buffers& buffers) {
-  const TensorInfo* sums = start.accumulator->find(like.name);
-  const TensorInfo* weights = start.soup->find(like.name);
-  const DType dtype = soup_dtype(like.dtype, start.scale);
-  if (sums == nullptr || sums->dtype != DType::i64 || sums->shape != like.shape || weights == nullptr ||
-      weights->dtype != dtype || weights->shape != like.shape) {
-    throw DataError(start.accumulator->path(), fmt::format("does not fit tensor {} of the soup", like.name));
+  void work(const Block& block, Buffers& buffers) {
+    if (is_floating(tensors_[block.tensor].dtype)) {
+      sum(block, buffers);
+    } else {
+      copy(block, buffers);
+    }
   }
-  const std::span<const std::byte> bytes = piece(*start.accumulator, *sums, begin, count);
-  std::memcpy(buffers.sums.data(), bytes.data(), bytes.size());
-  finish_as(dtype, std::span(buffers.sums).first(count), start.scale, buffers.bytes);
-  if (!std::ranges::equal(buffers.bytes, piece(*start.soup, *weights, begin, count))) {
-    throw DataError(
-        start.accumulator->path(),
-        fmt::format("its sums of tensor {} do not give the soup's weights in {}", like.name,
-                    start.soup->path().string()),
-        "one of the two files was changed: delete the accumulator folder to rebuild it from the ingredients");
+
+  [[nodiscard]] SumOutcome outcome() const {
+    SumOutcome outcome;
+    for (std::size_t i = 0; i < terms_.size(); ++i) {
+      outcome.terms.push_back({largest_[i], hashers_.empty() ? std::nullopt : std::optional(hashers_[i]->finish())});
+    }
+    if (soup_hasher_) {
+      outcome.soup = soup_hasher_->finish();
+      if (!out_.accumulator_tensors().empty()) {
+        outcome.accumulator = accumulator_hasher_->finish();
+      }
+    }
+    if (start_soup_hasher_) {
+      outcome.start_soup = start_soup_hasher_->finish();
+      outcome.start_accumulator = start_accumulator_hasher_->finish();
+    }
+    return outcome;
   }
-}
+
+ private:
+  // A term's bytes of the block, hashed.
+  std::span<const std::byte> read(std::size_t term, const Block& block, std::vector<std::byte>& buffer) {
+    const Weights& weights = *terms_[term].weights;
+    const std::size_t tensor = index_[term][block.tensor];
+    if (block.first % ahead_elements == 0) {
+      weights.will_read(tensor, block.first, 2 * ahead_elements);
+    }
+    buffer.resize(block.count * size_of(tensors_[block.tensor].dtype));
+    weights.read(tensor, block.first, buffer);
+    if (!hashers_.empty()) {
+      hashers_[term]->add(tensor, block.first, buffer);
+    }
+    return buffer;
+  }
+
+  void sum(const Block& block, Buffers& buffers) {
+    const WeightTensor& tensor = tensors_[block.tensor];
+    buffers.sums.resize(block.count);
+    if (start_ != nullptr) {
+      load_start(block, buffers);
+    } else {
+      std::ranges::fill(buffers.sums, 0);
+    }
+    const std::size_t block_bytes = block.count * size_of(tensor.dtype);
+    const std::size_t group = std::clamp<std::size_t>(group_bytes / block_bytes, 1, terms_.size());
+    std::ranges::fill(buffers.largest, 0.0);
+    for (std::size_t first = 0; first < terms_.size(); first += group) {
+      add_group(first, std::min(group, terms_.size() - first), block, buffers);
+    }
+    {
+      const std::scoped_lock lock(mutex_);
+      std::ranges::transform(largest_, buffers.largest, largest_.begin(),
+                             [](double a, double b) { return std::max(a, b); });
+    }
+    out_.put(block.tensor, block.first, buffers.sums, buffers.written);
+    if (soup_hasher_) {
+      soup_hasher_->add(block.tensor, block.first, buffers.written.soup);
+      if (!buffers.written.sums.empty()) {
+        accumulator_hasher_->add(out_.accumulator_index(block.tensor), block.first, buffers.written.sums);
+      }
+    }
+  }
+
+  void add_group(std::size_t first_term, std::size_t terms, const Block& block, Buffers& buffers) {
+    const std::size_t size = size_of(tensors_[block.tensor].dtype);
+    buffers.group.resize(std::max(buffers.group.size(), terms));
+    for (std::size_t i = 0; i < terms; ++i) {
+      static_cast<void>(read(first_term + i, block, buffers.group[i]));
+    }
+    for (std::size_t begin = 0; begin < block.count; begin += strip_elements) {
+      const std::size_t count = std::min<std::size_t>(strip_elements, block.count - begin);
+      const Block strip{block.tensor, block.first + begin, count};
+      for (std::size_t i = 0; i < terms; ++i) {
+        const std::span<const std::byte> bytes = std::span(buffers.group[i]).subspan(begin * size, count * size);
+        const double largest =
+            add_strip(first_term + i, strip, bytes, std::span(buffers.sums).subspan(begin, count), buffers.floats);
+        buffers.largest[first_term + i] = std::max(buffers.largest[first_term + i], largest);
+      }
+    }
+  }
+
+  // Returns the largest |w| of the strip.
+  double add_strip(std::size_t number, const Block& strip, std::span<const std::byte> bytes,
+                   std::span<std::int64_t> sums, std::vector<float>& floats) const {
+    const SumTerm& term = terms_[number];
+    const WeightTensor& tensor = tensors_[strip.tensor];
+    const auto add = [&](auto values) {
+      return accumulate(values, term.weight, guard_weight_, out_.scale().scale_bits, tensor.name, sums, strip.first);
+    };
+    try {
+      if (tensor.dtype == DType::f64) {
+        return add(std::span(reinterpret_cast<const double*>(bytes.data()), sums.size()));
+      }
+      if (tensor.dtype == DType::f32) {
+        return add(std::span(reinterpret_cast<const float*>(bytes.data()), sums.size()));
+      }
+      const std::span<float> values = std::span(floats).first(sums.size());
+      decode(tensor.dtype, bytes, values);
+      return add(std::span<const float>(values));
+    } catch (const DataError& error) {
+      throw DataError(term.weights->path(), fmt::format("ingredient {}, tensor {}", term.name, error.message()),
+                      error.hint());
+    }
+  }
+
+  // The start's sums, after a look whether its weights are what they give.
+  void load_start(const Block& block, Buffers& buffers) const {
+    const WeightTensor& like = tensors_[block.tensor];
+    const DType dtype = soup_dtype(like.dtype, start_->scale);
+    const std::size_t soup = index_in(*start_->soup, like);
+    const std::size_t sums = index_in(*start_->accumulator, like);
+    const DType kept = start_->accumulator->tensors()[sums].dtype;
+    if (start_->soup->tensors()[soup].dtype != dtype || (kept != DType::i64 && kept != DType::i32) ||
+        (kept == DType::i32 && dtype != DType::f32)) {
+      throw DataError(start_->accumulator->path(), fmt::format("does not fit tensor {} of the soup", like.name));
+    }
+    buffers.other.resize(block.count * size_of(dtype));
+    start_->soup->read(soup, block.first, buffers.other);
+    buffers.bytes.resize(block.count * size_of(kept));
+    start_->accumulator->read(sums, block.first, buffers.bytes);
+    if (start_soup_hasher_) {
+      start_soup_hasher_->add(soup, block.first, buffers.other);
+      start_accumulator_hasher_->add(sums, block.first, buffers.bytes);
+    }
+    if (kept == DType::i64) {
+      std::memcpy(buffers.sums.data(), buffers.bytes.data(), buffers.bytes.size());
+    } else {
+      decode_rests(std::span(reinterpret_cast<const std::int32_t*>(buffers.bytes.data()), block.count),
+                   std::span(reinterpret_cast<const float*>(buffers.other.data()), block.count),
+                   start_->scale.total_weight, start_->scale.scale_bits, buffers.sums);
+    }
+    buffers.bytes.resize(buffers.other.size());
+    finish_as(dtype, buffers.sums, start_->scale, like.name, buffers.bytes);
+    if (buffers.bytes != buffers.other) {
+      throw DataError(
+          start_->accumulator->path(),
+          fmt::format("its sums of tensor {} do not give the soup's weights in {}", like.name,
+                      start_->soup->path().string()),
+          "one of the two files was changed: delete the accumulator folder to rebuild it from the ingredients");
+    }
+  }
+
+  void copy(const Block& block, Buffers& buffers) {
+    const WeightTensor& tensor = tensors_[block.tensor];
+    const std::span<const std::byte> ours = read(0, block, buffers.bytes);
+    const auto require_equal = [&](std::span<const std::byte> theirs, const std::filesystem::path& path,
+                                   const std::string& name) {
+      const auto unequal = std::ranges::mismatch(ours, theirs);
+      if (unequal.in1 != ours.end()) {
+        const auto at = static_cast<std::uint64_t>(unequal.in1 - ours.begin()) / size_of(tensor.dtype);
+        throw DataError(path,
+                        fmt::format("tensor {} ({}) differs between {} and {}, first at element {}", tensor.name,
+                                    name_of(tensor.dtype), terms_.front().name, name, block.first + at),
+                        "integer tensors are never averaged and must be equal");
+      }
+    };
+    for (std::size_t i = 1; i < terms_.size(); ++i) {
+      require_equal(read(i, block, buffers.other), terms_[i].weights->path(), terms_[i].name);
+    }
+    if (start_ != nullptr) {
+      buffers.other.resize(buffers.bytes.size());
+      const std::size_t soup = index_in(*start_->soup, tensor);
+      start_->soup->read(soup, block.first, buffers.other);
+      if (start_soup_hasher_) {
+        start_soup_hasher_->add(soup, block.first, buffers.other);
+      }
+      require_equal(buffers.other, start_->soup->path(), "the soup");
+    }
+    out_.copy(block.tensor, block.first, ours);
+    if (soup_hasher_) {
+      soup_hasher_->add(block.tensor, block.first, ours);
+    }
+  }
+
+  std::span<const SumTerm> terms_;
+  const SumStart* start_;
+  SoupWriter& out_;
+  std::span<const WeightTensor> tensors_;  // of out_.like()
+  std::int64_t guard_weight_ = 1;
+  std::vector<std::vector<std::size_t>> index_;  // of each term: tensor of tensors_ -> its own number
+  std::vector<std::unique_ptr<WeightsHasher>> hashers_;
+  std::unique_ptr<WeightsHasher> soup_hasher_;
+  std::unique_ptr<WeightsHasher> accumulator_hasher_;
+  std::unique_ptr<WeightsHasher> start_soup_hasher_;
+  std::unique_ptr<WeightsHasher> start_accumulator_hasher_;
+  std::mutex mutex_;
+  std::vector<double> largest_;  // per term
+};
 
 }  // namespace
 
-void stream_sum(std::span<WeightedFile> terms, const SumStart* start, const SoupScale& scale,
-                std::size_t block_elements, SoupFileWriter& out) {
-  SOUP_REQUIRE(block_elements > 0, "blocks of no elements");
-  // Taking an ingredient out passes through sums of the larger soup.
-  const std::int64_t guard_weight =
-      std::max(scale.total_weight, start == nullptr ? scale.total_weight : start->scale.total_weight);
-  Buffers buffers;
-  buffers.sums.resize(block_elements);
-  const std::span<const TensorInfo> tensors = out.like().tensors();
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const TensorInfo& tensor = tensors[i];
-    if (!is_floating(tensor.dtype)) {
-      continue;
-    }
-    const std::uint64_t elements = (tensor.end - tensor.begin) / size_of(tensor.dtype);
-    for (std::uint64_t begin = 0; begin < elements; begin += block_elements) {
-      const std::uint64_t count = std::min<std::uint64_t>(block_elements, elements - begin);
-      if (start != nullptr) {
-        load_start(*start, tensor, begin, count, buffers);
-      } else {
-        std::fill_n(buffers.sums.begin(), count, 0);
-      }
-      for (WeightedFile& term : terms) {
-        term.largest =
-            std::max(term.largest, add_block(term, tensor, begin, count, guard_weight, scale.scale_bits, buffers));
-      }
-      out.put(i, begin, std::span(buffers.sums).first(count));
-    }
-  }
+SumOutcome stream_sum(std::span<const SumTerm> terms, const SumStart* start, const SumOptions& options,
+                      SoupWriter& out) {
+  SOUP_REQUIRE(!terms.empty(), "a sum of nothing");
+  Summation summation(terms, start, options.digests, out);
+  BlockLoop loop;
+  loop.threads = options.threads;
+  loop.block_elements = options.digests ? digest_block_elements : small_block_elements;
+  loop.progress = options.progress;
+  loop.run(out.like().tensors(), [&](std::size_t) {
+    return [&, buffers = Buffers(terms.size())](const Block& block) mutable { summation.work(block, buffers); };
+  });
+  return summation.outcome();
 }
 
 }  // namespace soup

@@ -33,14 +33,27 @@ std::vector<float> floats_below(int limit, std::size_t count, std::uint64_t seed
   return values;
 }
 
-TEST(Accumulate, EqualsShiftedIntegersAtEveryScale) {
+// Blocks that stay below 2^51 units are rounded in another way than those that do not.
+TEST(Accumulate, EqualsShiftedIntegersAtEveryScaleAndSize) {
   for (int scale_bits = 1; scale_bits <= 52; ++scale_bits) {
-    const std::vector<float> values = floats_below(62 - scale_bits - 3, 3001, static_cast<std::uint64_t>(scale_bits));
-    const std::vector<std::int64_t> sums = sums_of(values, 3, 4, scale_bits);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      ASSERT_EQ(sums[i], static_cast<std::int64_t>(test::quantised(values[i], scale_bits) * 3))
-          << values[i] << " at scale " << scale_bits;
+    for (const int largest_bits : {51, 52, 62 - 3}) {
+      const std::vector<float> values =
+          floats_below(largest_bits - scale_bits, 3001, static_cast<std::uint64_t>(scale_bits));
+      for (const std::int64_t weight : {1, 3}) {
+        const std::vector<std::int64_t> sums = sums_of(values, weight, 4, scale_bits);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          ASSERT_EQ(sums[i], static_cast<std::int64_t>(test::quantised(values[i], scale_bits) * weight))
+              << values[i] << " at scale " << scale_bits;
+        }
+      }
     }
+  }
+}
+
+TEST(Accumulate, IsTheSameOnBothSidesOfTheQuickWaysLimit) {
+  const float below = std::nextafter(128.0F, 0.0F);
+  for (const float value : {below, -below, 128.0F, -128.0F, 0x1.000002p7F}) {
+    EXPECT_EQ(sums_of({value, 0.0F}, 1, 1, 44)[0], static_cast<std::int64_t>(test::quantised(value, 44)));
   }
 }
 
@@ -79,6 +92,27 @@ TEST(Finish, IsTheExactQuotientRounded) {
   std::vector<float> soup(sums.size());
   finish(sums, 3, 44, std::span<float>(soup));
   EXPECT_EQ(soup, test::oracle_soup(terms, 44));
+}
+
+// Sums of all sizes, and total weights that are and are not powers of two, against the formula in plain operations.
+TEST(Finish, IsThreeOperationsOfIeee754) {
+  RandomStream stream(17, 0);
+  std::vector<std::int64_t> sums{0, 1, -1, INT64_MAX, -INT64_MAX, std::int64_t{1} << 53, (std::int64_t{1} << 53) + 1};
+  for (int i = 0; i < 20000; ++i) {
+    const auto bits = static_cast<std::int64_t>(stream.next_u64() >> stream.below(63));
+    sums.push_back(i % 2 == 0 ? bits / 2 : -(bits / 2));
+  }
+  for (const std::int64_t total : {1, 2, 3, 7, 64, 1000, 1 << 20}) {
+    std::vector<float> soup(sums.size());
+    std::vector<double> wide(sums.size());
+    finish(sums, total, 44, std::span<float>(soup));
+    finish(sums, total, 44, std::span<double>(wide));
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      const double expected = static_cast<double>(sums[i]) / static_cast<double>(total) * 0x1p-44;
+      ASSERT_EQ(wide[i], expected) << sums[i] << " / " << total;
+      ASSERT_EQ(soup[i], static_cast<float>(expected)) << sums[i] << " / " << total;
+    }
+  }
 }
 
 // q is exact where the last mantissa bit of a float is worth 2^-44 or more, i.e. |w| >= 2^-21; the sum of K equal

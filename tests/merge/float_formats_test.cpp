@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/random.hpp"
 
 namespace soup {
 namespace {
@@ -70,6 +72,37 @@ TEST(FloatFormats, HalvesRoundToEvenAtMidpointsOnceFromDouble) {
     // So little above the middle that a step over float would land on the tie.
     ASSERT_EQ(encoded({std::nextafter(middle, 1e9)}, DType::f16)[0], bits + 1) << middle;
     ASSERT_EQ(encoded({-std::nextafter(middle, 0.0)}, DType::f16)[0], 0x8000 + bits) << middle;
+  }
+}
+
+// The definition, one value at a time: the mantissa in units of the last place, rounded by nearbyint.
+std::uint16_t rounded_by_definition(double value, int exponent_bits, int mantissa_bits) {
+  const int bias = (1 << (exponent_bits - 1)) - 1;
+  const auto infinity = static_cast<double>(((1U << exponent_bits) - 1U) << mantissa_bits);
+  const double magnitude = std::fabs(value);
+  const int exponent = magnitude == 0.0 ? 1 - bias : std::max(std::min(std::ilogb(magnitude), bias + 1), 1 - bias);
+  const double units = std::nearbyint(std::ldexp(magnitude, mantissa_bits - exponent));
+  const double bits = std::ldexp(static_cast<double>(exponent + bias - 1), mantissa_bits) + units;
+  return static_cast<std::uint16_t>((std::signbit(value) ? 0x8000U : 0U) |
+                                    static_cast<std::uint32_t>(std::min(bits, infinity)));
+}
+
+TEST(FloatFormats, AllMagnitudesOfDoublesRoundOnce) {
+  RandomStream stream(3, 0);
+  std::vector<double> values;
+  for (int exponent = -160; exponent <= 140; ++exponent) {
+    for (int i = 0; i < 200; ++i) {
+      // Few set bits make ties and near-ties likely.
+      const double mantissa = std::ldexp(static_cast<double>(stream.next_u64() >> 53 << stream.below(42)), -52);
+      const double value = std::ldexp(1.0 + mantissa + (i % 3 == 0 ? 0x1p-52 : 0.0), exponent);
+      values.push_back(i % 2 == 0 ? value : -value);
+    }
+  }
+  const std::vector<std::uint16_t> halves = encoded(values, DType::f16);
+  const std::vector<std::uint16_t> bfloats = encoded(values, DType::bf16);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    ASSERT_EQ(halves[i], rounded_by_definition(values[i], 5, 10)) << values[i];
+    ASSERT_EQ(bfloats[i], rounded_by_definition(values[i], 8, 7)) << values[i];
   }
 }
 

@@ -46,9 +46,9 @@ class MergeTest : public testing::Test {
 TEST_F(MergeTest, FoldersGiveTheExactSoupOfTrainedPartsAndCopyTheRest) {
   const std::vector<MergeInput> inputs{test::make_ingredient(root_, "tango", 2), test::make_ingredient(root_, "oxygen"),
                                        test::make_ingredient(root_, "papirus", 5)};
-  MergeOptions small;
-  small.block_elements = 7;
-  const Ledger ledger = merge(inputs, root_ / "soup", small);
+  MergeOptions wide;
+  wide.accumulator = AccumulatorKind::wide;
+  const Ledger ledger = merge(inputs, root_ / "soup", wide);
 
   for (const auto& [file, suffix] : {std::pair{test::unet_file, ""}, std::pair{test::ema_file, " ema"}}) {
     for (const auto& [tensor, name, count] :
@@ -82,19 +82,19 @@ TEST_F(MergeTest, FoldersGiveTheExactSoupOfTrainedPartsAndCopyTheRest) {
   EXPECT_EQ(read.ingredients[0].name, "oxygen");
   EXPECT_EQ(read.ingredients[2].path, "../tango");
   EXPECT_EQ(read.ingredients[2].data_root_digest, sha256("data of tango"));
-  EXPECT_EQ(read.parts.at("unet"), weights_digest(SafetensorsFile(root_ / "soup" / test::unet_file)));
+  EXPECT_EQ(read.parts.at("unet"), weights_digest(Weights::open(root_ / "soup" / test::unet_file)));
   ASSERT_EQ(read.history.size(), 1u);
   EXPECT_EQ(read.history[0].action, "made");
   EXPECT_EQ(SafetensorsFile(root_ / "soup" / test::unet_file).metadata().at("soup.digest"), read.soup_digest().hex());
 }
 
-TEST_F(MergeTest, OrderAndBlocksDoNotMatter) {
+TEST_F(MergeTest, OrderAndThreadsDoNotMatter) {
   std::vector<MergeInput> inputs{test::make_ingredient(root_, "a"), test::make_ingredient(root_, "b", 3),
                                  test::make_ingredient(root_, "c"), test::make_ingredient(root_, "d", 2)};
   const Ledger first = merge(inputs, root_ / "soup");
   std::ranges::reverse(inputs);
   MergeOptions options;
-  options.block_elements = 1;
+  options.work.threads = 3;
   const Ledger second = merge(inputs, root_ / "again", options);
   EXPECT_EQ(content_digest(first), content_digest(second));
   EXPECT_EQ(test::bytes_of(root_ / "soup" / test::unet_file), test::bytes_of(root_ / "again" / test::unet_file));
@@ -114,7 +114,9 @@ TEST_F(MergeTest, PlainFilesCarryTheirLedgerAndEqualTheFolderMerge) {
   EXPECT_EQ(content_digest(carried), content_digest(ledger));
   EXPECT_TRUE(carried.history.empty()) << "a time would make equal merges differ";
   const std::string bytes = test::bytes_of(root_ / "soup.safetensors");
-  merge(files, root_ / "soup.safetensors");
+  MergeOptions again;
+  again.work.overwrite = true;
+  merge(files, root_ / "soup.safetensors", again);
   EXPECT_EQ(test::bytes_of(root_ / "soup.safetensors"), bytes);
 }
 
@@ -131,7 +133,7 @@ TEST_F(MergeTest, SixteenBitInputsAreReadExactlyAndRoundedOnceWhenKept) {
     merge(inputs, root_ / tag / "soup");
     EXPECT_EQ(test::floats_of(root_ / tag / "soup" / test::unet_file, "conv.weight"), test::oracle_soup(terms, 44));
     MergeOptions keep;
-    keep.keep_dtype = true;
+    keep.dtype.reset();
     EXPECT_EQ(merge(inputs, root_ / tag / "kept", keep).dtype, "input");
     const SafetensorsFile kept(root_ / tag / "kept" / test::unet_file);
     EXPECT_EQ(kept.find("conv.weight")->dtype, dtype);
@@ -148,11 +150,12 @@ TEST_F(MergeTest, SixteenBitInputsAreReadExactlyAndRoundedOnceWhenKept) {
 TEST_F(MergeTest, DoublesAreMergedFromDoubles) {
   const auto write = [&](const std::string& name, double value) {
     const std::vector<TensorSource> tensors{{"w", DType::f64, {1}, std::as_bytes(std::span(&value, 1))}};
-    write_safetensors(root_ / name, tensors, {});
-    return MergeInput{name, root_ / name, 1};
+    const fs::path file = root_ / (name + ".safetensors");
+    write_safetensors(file, tensors, {});
+    return MergeInput{name, file, 1};
   };
   MergeOptions keep;
-  keep.keep_dtype = true;
+  keep.dtype.reset();
   merge({write("a", 1.0 + 0x1p-44), write("b", 1.0 + 0x1p-43)}, root_ / "soup.safetensors", keep);
   const SafetensorsFile soup(root_ / "soup.safetensors");
   double mean = 0.0;
@@ -168,11 +171,13 @@ TEST_F(MergeTest, RefusesWhatHasNoCommonOrigin) {
   EXPECT_THAT(against("base", {.base = "other"}),
               AllOf(HasSubstr(sha256("other").hex()), HasSubstr(sha256("base").hex())));
   EXPECT_THAT(against("unrecorded", {.with_record = false}), HasSubstr("its base is not recorded"));
-  EXPECT_THAT(against("steps", {.steps = 7}), AllOf(HasSubstr("tensor steps (I64) differs"), HasSubstr("element 1")));
+  EXPECT_THAT(against("steps", {.steps = 7}),
+              AllOf(HasSubstr("tensor steps (I64) differs between good and steps"), HasSubstr("element 1")));
   EXPECT_THAT(against("shape", {.width = 41}), AllOf(HasSubstr("[40, 3] in good"), HasSubstr("[41, 3] in shape")));
   EXPECT_THAT(against("dtype", {.dtype = DType::f16}), AllOf(HasSubstr("F32 in good"), HasSubstr("F16 in dtype")));
   EXPECT_THAT(against("text", {.text = "tuned"}), HasSubstr("frozen part text_encoder"));
-  EXPECT_THAT(against("config", {.config = "{ }\n"}), HasSubstr("config.json: its SHA-256 is"));
+  EXPECT_THAT(against("config", {.config = "{\"act_fn\": \"relu\"}\n"}),
+              AllOf(HasSubstr("config.json: differs between good and config"), HasSubstr("/act_fn")));
   const MergeInput extra = test::make_ingredient(root_, "extra");
   write_file_atomically(extra.path / "tokenizer/added.json", "{}");
   EXPECT_THAT(refusal({good, extra}), HasSubstr("added.json is in extra but not in good"));
@@ -243,22 +248,21 @@ TEST(WeightsDigest, IgnoresOrderShardingAndMetadataButNothingElse) {
     return TensorSource{name, DType::f32, {static_cast<std::int64_t>(values.size())}, std::as_bytes(std::span(values))};
   };
   const auto written = [&](const std::string& name, const std::vector<TensorSource>& tensors) {
-    write_safetensors(folder.path() / name, tensors, {{"name", name}});
-    return SafetensorsFile(folder.path() / name);
+    const fs::path file = folder.path() / (name + ".safetensors");
+    write_safetensors(file, tensors, {{"name", name}});
+    return file;
   };
-  const Digest digest = weights_digest(written("ab", {source("a", a), source("b", b)}));
-  EXPECT_EQ(weights_digest(written("ba", {source("b", b), source("a", a)})), digest);
-  std::vector<SafetensorsFile> parts;
-  parts.push_back(written("b", {source("b", b)}));
-  parts.push_back(written("a", {source("a", a)}));
-  EXPECT_EQ(weights_digest(parts), digest);
-  EXPECT_NE(weights_digest(written("renamed", {source("a", a), source("c", b)})), digest);
-  EXPECT_NE(weights_digest(written("changed", {source("a", {1.0F, -2.0F}), source("b", b)})), digest);
-  EXPECT_NE(weights_digest(written(
-                "reshaped", {TensorSource{"a", DType::f32, {2, 1}, std::as_bytes(std::span(a))}, source("b", b)})),
+  const auto digest_of = [](const fs::path& file) { return weights_digest(Weights::open(file)); };
+  const Digest digest = digest_of(written("ab", {source("a", a), source("b", b)}));
+  EXPECT_EQ(digest_of(written("ba", {source("b", b), source("a", a)})), digest);
+  const std::vector<fs::path> parts{written("b", {source("b", b)}), written("a", {source("a", a)})};
+  EXPECT_EQ(weights_digest(Weights::open(folder.path(), parts)), digest);
+  EXPECT_NE(digest_of(written("renamed", {source("a", a), source("c", b)})), digest);
+  EXPECT_NE(digest_of(written("changed", {source("a", {1.0F, -2.0F}), source("b", b)})), digest);
+  EXPECT_NE(digest_of(written("reshaped",
+                              {TensorSource{"a", DType::f32, {2, 1}, std::as_bytes(std::span(a))}, source("b", b)})),
             digest);
-  parts.push_back(written("again", {source("a", a)}));
-  EXPECT_THROW(weights_digest(parts), DataError);
+  EXPECT_THROW(Weights::open(folder.path(), {parts[0], parts[1], parts[0]}), DataError);
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ Ledger example() {
     ingredient.parts = {{"unet", {sha256(name), 0.1}}, {"unet_ema", {sha256("x"), 0x1.fffffep-3}}};
     ledger.ingredients.push_back(ingredient);
   }
+  ledger.accumulator = {AccumulatorKind::compact, {{"unet", sha256("au")}, {"unet_ema", sha256("ae")}}};
   ledger.history = {{"made", "", 3, "2025-01-02T03:04:05Z"}};
   return ledger;
 }
@@ -75,7 +76,7 @@ std::string ledger_refusal(const std::function<void(json&)>& change) {
 TEST(LedgerJson, EveryMistakeIsNamed) {
   const std::vector<std::pair<std::function<void(json&)>, std::string>> mistakes{
       {[](json& l) { l.erase("schema"); }, "schema is missing"},
-      {[](json& l) { l["schema"] = 2; }, "schema is 2"},
+      {[](json& l) { l["schema"] = 3; }, "schema is 3"},
       {[](json& l) { l["schema"] = "1"; }, "schema is \"1\", not an integer"},
       {[](json& l) { l["colour"] = 1; }, "colour is not a known key"},
       {[](json& l) { l["ingredients"][1]["wieght"] = 1; }, "did you mean weight?"},
@@ -91,7 +92,9 @@ TEST(LedgerJson, EveryMistakeIsNamed) {
       {[](json& l) { l["ingredients"][0] = 7; }, "ingredients[0] is number, not an object"},
       {[](json& l) { l["total_weight"] = 4; }, "total_weight is 4, but the ingredients' weights add up to 3"},
       {[](json& l) { l["scale_bits"] = 53; }, "scale_bits is 53"},
-      {[](json& l) { l["dtype"] = "F64"; }, "dtype is \"F64\""},
+      {[](json& l) { l["dtype"] = "I64"; }, "dtype is \"I64\""},
+      {[](json& l) { l["accumulator"]["kind"] = "tiny"; }, "none of none, compact and wide"},
+      {[](json& l) { l["accumulator"]["parts"].erase("unet"); }, "accumulator.parts are not those of the soup"},
       {[](json& l) { l["method"] = "uniform"; }, "the weights are weighted"},
       {[](json& l) { l["parts"]["unet"] = sha256("forged").hex(); }, "but the parts give"},
       {[](json& l) { l["base_digest"] = 3; }, "base_digest is number, not a text"},

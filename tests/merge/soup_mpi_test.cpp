@@ -136,31 +136,33 @@ TEST_F(SoupMpiFolder, StreamedFromFilesAndWrittenToAFolderItEqualsTheFileMerge) 
     for (const char* name : {"a", "b", "c"}) {
       inputs.push_back(test::make_ingredient(root_, name, name[0] == 'b' ? 3 : 1));
     }
-    merge(inputs, root_ / "merged");
+    MergeOptions options;
+    options.accumulator = AccumulatorKind::wide;  // what runs keep
+    merge(inputs, root_ / "merged", options);
   }
   comm_.barrier();
 
   // An order of tensors that is not the files', as a flat buffer that puts decayed weights first has.
   TensorLayout layout;
-  layout.append("unet.conv.bias", {7});
-  layout.append("unet.conv.weight", {40, 3});
+  layout.append("conv.bias", {7});
+  layout.append("conv.weight", {40, 3});
   const std::vector<std::string> names{"a", "b", "c"};
   std::unique_ptr<SoupFolderWriter> writer;
   if (comm_.rank() == 0) {
-    writer = std::make_unique<SoupFolderWriter>(root_ / "resident", read_model_folder(root_ / "a"),
+    writer = std::make_unique<SoupFolderWriter>(root_ / "resident", open_model(root_ / "a"),
                                                 std::vector<std::string>{"unet", "unet_ema"},
-                                                SoupScale{5, default_scale_bits, false}, names.size());
+                                                SoupForm{{.total_weight = 5}, AccumulatorKind::wide, {}}, names.size());
   }
   std::map<std::string, std::map<std::string, double>> largest;
   for (const auto& [part, path] : {std::pair{"unet", test::unet_file}, std::pair{"unet_ema", test::ema_file}}) {
-    std::vector<SafetensorsFile> files;
+    std::vector<Weights> files;
     files.reserve(names.size());
     std::vector<SoupIngredient> mine;
     for (std::size_t i = rank(); i < names.size(); i += size()) {
-      files.emplace_back(root_ / names[i] / path);
-      mine.push_back({names[i], names[i] == "b" ? 3 : 1, from_file(files.back(), layout, "unet.")});
+      files.push_back(Weights::open(root_ / names[i] / path));
+      mine.push_back({names[i], names[i] == "b" ? 3 : 1, from_weights(files.back(), layout)});
     }
-    const BucketSink sink = writer ? writer->sink(layout, {{"unet.", part}})
+    const BucketSink sink = writer ? writer->sink(layout, part)
                                    : [](std::uint64_t, std::span<const std::int64_t>, std::span<const float>) {};
     for (const SoupTerm& term : make_soup(comm_, layout, base_, mine, {.bucket_elements = 13}, sink).ingredients) {
       largest[term.name][part] = term.largest;
@@ -171,9 +173,10 @@ TEST_F(SoupMpiFolder, StreamedFromFilesAndWrittenToAFolderItEqualsTheFileMerge) 
     Ledger ledger;
     ledger.base_digest = merged.base_digest;
     for (const MergeInput& input : inputs) {
-      LedgerIngredient entry = open_ingredient(input, {"unet", "unet_ema"}).entry;
-      for (auto& [part, values] : entry.parts) {
-        values.largest = largest[input.name][part];
+      const OpenIngredient opened = open_ingredient(input);
+      LedgerIngredient entry = opened.entry;
+      for (const std::string part : {"unet", "unet_ema"}) {
+        entry.parts[part] = {opened.recorded.at(part), largest[input.name][part]};
       }
       entry.path = "../" + input.name;
       ledger.ingredients.push_back(entry);
