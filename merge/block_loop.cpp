@@ -90,7 +90,7 @@ void BlockLoop::run(std::span<const WeightTensor> tensors,
     try {
       const Work work = make_work(thread);
       for (Block block; blocks.next(block, number);) {
-        if (stop_requested()) {
+        if (heeds_stop && stop_requested()) {
           throw Interrupted("stopped by a signal; nothing was written under the final name");
         }
         work(block);

@@ -23,13 +23,15 @@ struct Block {
 struct BlockLoop {
   int threads = 1;
   std::uint64_t block_elements = 65536;  // a multiple of digest_block_elements where blocks are hashed
+  // Throw Interrupted when a stop signal has come. Not where ranks must stay together: they agree on a stop elsewhere.
+  bool heeds_stop = true;
   // Called with the bytes done so far, by one thread at a time.
   std::function<void(std::uint64_t)> progress;
 
   using Work = std::function<void(const Block&)>;
   // `make_work` is called once per thread, in that thread, and its result then for each block that the thread gets;
   // blocks are handed out in order. When calls throw, the error of the earliest block is thrown on, whatever the number
-  // of threads. Throws Interrupted when a stop signal has come.
+  // of threads.
   void run(std::span<const WeightTensor> tensors, const std::function<Work(std::size_t thread)>& make_work) const;
 };
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -118,6 +119,55 @@ SOUP_SIMD void add_any(const float* values, std::size_t count, double scale, std
 
 SOUP_SIMD void add_any(const double* values, std::size_t count, double scale, std::int64_t weight, std::int64_t* sums) {
   add_rounded<double, false>(values, count, scale, weight, sums);
+}
+
+// The magnitude's bits, which order as magnitudes do.
+inline std::int32_t magnitude_bits(float value) {
+  return std::bit_cast<std::int32_t>(value) & std::numeric_limits<std::int32_t>::max();
+}
+
+// round_small with shifter_bits still in it.
+inline std::uint64_t shifted(float value, double scale) {
+  return std::bit_cast<std::uint64_t>(static_cast<double>(value) * scale + shifter);
+}
+
+// Adds `sign` times the rounded values of N terms, and finds the largest magnitude of each.
+template <std::size_t N>
+[[gnu::always_inline]] inline void add_together(const std::array<const float*, N>& terms, std::size_t count,
+                                                double scale, std::uint64_t sign, std::int64_t* sums, float* largest) {
+  constexpr std::uint64_t surplus = N * static_cast<std::uint64_t>(shifter_bits);
+  std::array<std::int32_t, N> most{};
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint64_t sum = 0;
+    for (std::size_t term = 0; term < N; ++term) {
+      most[term] = std::max(most[term], magnitude_bits(terms[term][i]));
+      sum += shifted(terms[term][i], scale);
+    }
+    sums[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(sums[i]) + sign * (sum - surplus));
+  }
+  for (std::size_t term = 0; term < N; ++term) {
+    largest[term] = std::bit_cast<float>(most[term]);
+  }
+}
+
+SOUP_SIMD void add_two(const std::array<const float*, 2>& terms, std::size_t count, double scale, std::int64_t* sums,
+                       float* largest) {
+  add_together<2>(terms, count, scale, 1, sums, largest);
+}
+
+SOUP_SIMD void add_four(const std::array<const float*, 4>& terms, std::size_t count, double scale, std::int64_t* sums,
+                        float* largest) {
+  add_together<4>(terms, count, scale, 1, sums, largest);
+}
+
+SOUP_SIMD void take_two(const std::array<const float*, 2>& terms, std::size_t count, double scale, std::int64_t* sums,
+                        float* largest) {
+  add_together<2>(terms, count, scale, ~std::uint64_t{0}, sums, largest);
+}
+
+SOUP_SIMD void take_four(const std::array<const float*, 4>& terms, std::size_t count, double scale, std::int64_t* sums,
+                         float* largest) {
+  add_together<4>(terms, count, scale, ~std::uint64_t{0}, sums, largest);
 }
 
 template <typename T>
@@ -257,6 +307,34 @@ double accumulate(std::span<const float> values, std::int64_t weight, std::int64
 double accumulate(std::span<const double> values, std::int64_t weight, std::int64_t total_weight, int scale_bits,
                   std::string_view tensor, std::span<std::int64_t> sums, std::uint64_t first_index) {
   return accumulate_any(values, weight, total_weight, scale_bits, tensor, sums, first_index);
+}
+
+bool accumulate_quickly(std::span<const std::span<const float>> terms, std::int64_t total_weight, int scale_bits,
+                        std::span<std::int64_t> sums, std::span<double> largest) {
+  require_valid_scale(scale_bits, total_weight);
+  SOUP_REQUIRE(terms.size() == 2 || terms.size() == 4, fmt::format("{} terms at once", terms.size()));
+  SOUP_REQUIRE(std::ranges::all_of(terms, [&](const auto& term) { return term.size() == sums.size(); }),
+               "terms of another size than their sums");
+  const double scale = std::ldexp(1.0, scale_bits);
+  std::array<float, 4> found{};
+  const auto pass = [&](auto two, auto four) {
+    if (terms.size() == 2) {
+      two({terms[0].data(), terms[1].data()}, sums.size(), scale, sums.data(), found.data());
+    } else {
+      four({terms[0].data(), terms[1].data(), terms[2].data(), terms[3].data()}, sums.size(), scale, sums.data(),
+           found.data());
+    }
+  };
+  pass(add_two, add_four);
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    const bool quick = std::ldexp(static_cast<double>(found[i]), scale_bits) < 0x1p51;  // false for NaN
+    if (!quick || !in_range(found[i], total_weight, scale_bits)) {
+      pass(take_two, take_four);
+      return false;
+    }
+    largest[i] = found[i];
+  }
+  return true;
 }
 
 void finish(std::span<const std::int64_t> sums, std::int64_t total_weight, int scale_bits, std::span<float> soup) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -23,18 +24,18 @@ namespace {
 constexpr std::uint64_t small_block_elements = 16384;
 constexpr std::size_t group_bytes = std::size_t{512} << 10;
 // Elements that go through all terms of a group while their sums stay in the first-level cache.
-constexpr std::size_t strip_elements = 2048;
+constexpr std::size_t strip_elements = 1024;
 // How far ahead the system is told what will be read: enough for disks and network file systems to work at full speed.
 constexpr std::uint64_t ahead_elements = std::uint64_t{4} << 20;
 
 struct Buffers {
-  explicit Buffers(std::size_t terms) : largest(terms) {}
+  explicit Buffers(std::size_t terms) : largest(terms) { floats.fill(std::vector<float>(strip_elements)); }
 
   std::vector<std::int64_t> sums;
   std::vector<std::vector<std::byte>> group;  // what was read of a group of terms
   std::vector<std::byte> bytes;
   std::vector<std::byte> other;
-  std::vector<float> floats = std::vector<float>(strip_elements);
+  std::array<std::vector<float>, 4> floats;  // strips of a few terms, decoded
   SoupWriter::Scratch written;
   std::vector<double> largest;  // of the block, per term
 };
@@ -153,13 +154,50 @@ class Summation {
     for (std::size_t begin = 0; begin < block.count; begin += strip_elements) {
       const std::size_t count = std::min<std::size_t>(strip_elements, block.count - begin);
       const Block strip{block.tensor, block.first + begin, count};
-      for (std::size_t i = 0; i < terms; ++i) {
-        const std::span<const std::byte> bytes = std::span(buffers.group[i]).subspan(begin * size, count * size);
-        const double largest =
-            add_strip(first_term + i, strip, bytes, std::span(buffers.sums).subspan(begin, count), buffers.floats);
-        buffers.largest[first_term + i] = std::max(buffers.largest[first_term + i], largest);
+      std::span<std::int64_t> sums = std::span(buffers.sums).subspan(begin, count);
+      for (std::size_t i = 0; i < terms;) {
+        i += add_strips(first_term + i, terms - i, strip, buffers.group.data() + i, begin * size, sums, buffers);
       }
     }
+  }
+
+  // Adds the strips of as many of the next terms as go together, and returns how many: four or two where all is usual.
+  std::size_t add_strips(std::size_t number, std::size_t terms, const Block& strip, const std::vector<std::byte>* group,
+                         std::size_t offset, std::span<std::int64_t> sums, Buffers& buffers) const {
+    const DType dtype = tensors_[strip.tensor].dtype;
+    const auto bytes_of = [&](std::size_t i) {
+      return std::span(group[i]).subspan(offset, sums.size() * size_of(dtype));
+    };
+    const std::size_t together = terms >= 4 ? 4 : 2;
+    const bool usual =
+        dtype != DType::f64 && terms >= 2 &&
+        std::ranges::all_of(terms_.subspan(number, together), [](const SumTerm& term) { return term.weight == 1; });
+    if (usual) {
+      std::array<std::span<const float>, 4> values;
+      std::array<double, 4> largest{};
+      for (std::size_t i = 0; i < together; ++i) {
+        values[i] = floats_of(dtype, bytes_of(i), std::span(buffers.floats[i]).first(sums.size()));
+      }
+      if (accumulate_quickly(std::span(values).first(together), guard_weight_, out_.scale().scale_bits, sums,
+                             largest)) {
+        for (std::size_t i = 0; i < together; ++i) {
+          buffers.largest[number + i] = std::max(buffers.largest[number + i], largest[i]);
+        }
+        return together;
+      }
+    }
+    const double largest = add_strip(number, strip, bytes_of(0), sums, buffers.floats.front());
+    buffers.largest[number] = std::max(buffers.largest[number], largest);
+    return 1;
+  }
+
+  // The values of F32, F16 or BF16: the bytes themselves, or decoded into `scratch`.
+  static std::span<const float> floats_of(DType dtype, std::span<const std::byte> bytes, std::span<float> scratch) {
+    if (dtype == DType::f32) {
+      return {reinterpret_cast<const float*>(bytes.data()), scratch.size()};
+    }
+    decode(dtype, bytes, scratch);
+    return scratch;
   }
 
   // Returns the largest |w| of the strip.
@@ -174,12 +212,7 @@ class Summation {
       if (tensor.dtype == DType::f64) {
         return add(std::span(reinterpret_cast<const double*>(bytes.data()), sums.size()));
       }
-      if (tensor.dtype == DType::f32) {
-        return add(std::span(reinterpret_cast<const float*>(bytes.data()), sums.size()));
-      }
-      const std::span<float> values = std::span(floats).first(sums.size());
-      decode(tensor.dtype, bytes, values);
-      return add(std::span<const float>(values));
+      return add(floats_of(tensor.dtype, bytes, std::span(floats).first(sums.size())));
     } catch (const DataError& error) {
       throw DataError(term.weights->path(), fmt::format("ingredient {}, tensor {}", term.name, error.message()),
                       error.hint());

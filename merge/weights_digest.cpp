@@ -54,6 +54,7 @@ Digest weights_digest(const Weights& weights, int threads) {
   WeightsHasher hasher(weights.tensors());
   BlockLoop loop;
   loop.threads = threads;
+  loop.heeds_stop = false;
   loop.run(weights.tensors(), [&](std::size_t) {
     return [&, buffer = std::vector<std::byte>()](const Block& block) mutable {
       buffer.resize(block.count * size_of(weights.tensors()[block.tensor].dtype));

@@ -73,6 +73,44 @@ TEST(Accumulate, DoublesAreExactToo) {
                                          static_cast<std::int64_t>(0x1.fffffffffffffp60) + 5, -(one << 17) + 5));
 }
 
+TEST(AccumulateQuickly, EqualsTheTermsOneByOneOrChangesNothing) {
+  for (const std::size_t count : {2u, 4u}) {
+    for (const float spoiler : {0.5F, 127.9F, 128.0F, -129.0F, std::numeric_limits<float>::infinity(), std::nanf("")}) {
+      std::vector<std::vector<float>> values;
+      std::vector<std::span<const float>> terms;
+      std::vector<std::int64_t> sums(1001, 12345);
+      for (std::size_t i = 0; i < count; ++i) {
+        values.push_back(floats_below(6, sums.size(), 20 + i));
+        if (i == 1) {
+          values.back()[700] = spoiler;
+        }
+      }
+      std::vector<std::int64_t> expected = sums;
+      const bool usual = std::abs(spoiler) < 128.0F;
+      for (const std::vector<float>& term : values) {
+        terms.emplace_back(term);
+        if (usual) {
+          accumulate(term, 1, 9, 44, "w", expected);
+        }
+      }
+      std::vector<double> largest(count);
+      EXPECT_EQ(accumulate_quickly(terms, 9, 44, sums, largest), usual) << spoiler;
+      EXPECT_EQ(sums, expected) << spoiler;
+      if (usual) {
+        EXPECT_EQ(largest[1], largest_magnitude(values[1], "w"));
+        EXPECT_EQ(largest[0], largest_magnitude(values[0], "w"));
+      }
+    }
+  }
+  // Small enough to be rounded quickly, but not in so large a soup.
+  const std::vector<float> large(8, 100.0F);
+  std::vector<std::int64_t> sums(8, 0);
+  std::vector<double> largest(2);
+  EXPECT_FALSE(
+      accumulate_quickly(std::vector<std::span<const float>>{large, large}, std::int64_t{1} << 12, 44, sums, largest));
+  EXPECT_THAT(sums, testing::Each(0));
+}
+
 TEST(Accumulate, NegativeWeightTakesOutExactly) {
   const std::vector<float> a = floats_below(10, 999, 1);
   const std::vector<float> b = floats_below(10, 999, 2);
