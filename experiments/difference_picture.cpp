@@ -45,7 +45,7 @@ struct HeatMap {
   [[nodiscard]] double height() const { return cell_height * static_cast<double>(rows.size()); }
 };
 
-constexpr double letter_width = 7.2;
+constexpr double letter_width = 8.6;    // of most letters of the font, at least
 constexpr double above = 52.0;          // room for the title
 constexpr double colour_bar = 16.0;     // its width
 constexpr double bar_gap = 14.0;        // between cells and colour bar
@@ -127,6 +127,9 @@ HeatMap drift_map(const Difference& difference, const Outliers& outliers, const 
       add(several ? part.name + "  " + row.block : row.block, row);
     }
     add(several ? part.name + "  all" : "all", part_row(part));
+    if (several) {
+      map.rows.emplace_back();  // an empty line after it
+    }
   }
   if (several) {
     add("all parts", total_row(difference));
@@ -142,6 +145,7 @@ HeatMap cosine_map(const Difference& difference) {
   map.rows = map.columns;
   map.palette = diverging;
   map.least = -1.0;
+  map.cell_height = 36.0;
   const DeltaSums sums = total_row(difference).sums;
   for (std::size_t a = 0; a < map.rows.size(); ++a) {
     for (std::size_t b = 0; b < map.rows.size(); ++b) {
@@ -150,6 +154,17 @@ HeatMap cosine_map(const Difference& difference) {
     }
   }
   return map;
+}
+
+// Numbers of a logarithmic colour bar, at 1, 2, 5, 10, ...: gnuplot's own are powers of ten only.
+std::string logarithmic_tics(double least, double most) {
+  std::string list;
+  for (int power = static_cast<int>(std::floor(std::log10(least))); std::pow(10.0, power) <= most; ++power) {
+    for (const int digit : {1, 2, 5}) {
+      list += fmt::format("{}{:.0e}", list.empty() ? "" : ", ", digit * std::pow(10.0, power));
+    }
+  }
+  return list;
 }
 
 std::string tics(const std::vector<std::string>& names) {
@@ -162,11 +177,13 @@ std::string tics(const std::vector<std::string>& names) {
 
 // The lines that draw one map into a picture of `width` by `height` pixels.
 std::string draw(const HeatMap& map, const std::string& name, double width, double height) {
-  std::string script = fmt::format("${} << EOD\n", name);
+  std::string script = fmt::format("${} << EOD\n-9 -9 {}\n", name, map.most);
   for (const Cell& cell : map.cells) {
-    if (has_colour(map, cell.value)) {
-      script += fmt::format("{} {} {}\n", cell.column, cell.row, cell.value);
-    }
+    script += has_colour(map, cell.value) ? fmt::format("{} {} {}\n", cell.column, cell.row, cell.value) : "";
+  }
+  script += fmt::format("EOD\n${}_grey << EOD\n-9 -9\n", name);
+  for (const Cell& cell : map.cells) {
+    script += has_colour(map, cell.value) ? "" : fmt::format("{} {}\n", cell.column, cell.row);
   }
   // Letters in white on dark cells; viridis is dark at its beginning, the diverging colours at both ends.
   script += fmt::format("EOD\n${}_text << EOD\n", name);
@@ -191,14 +208,16 @@ std::string draw(const HeatMap& map, const std::string& name, double width, doub
   script += fmt::format("set palette defined ({})\n", map.palette);
   script +=
       fmt::format("{} logscale cb\nset cbrange [{}:{}]\n", map.logarithmic ? "set" : "unset", map.least, map.most);
+  script += map.logarithmic ? fmt::format("set cbtics ({})\n", logarithmic_tics(map.least, map.most))
+                            : "set cbtics autofreq\n";
   script += fmt::format("set colorbox user origin {},{} size {},{}\n", (map.left + map.width() + bar_gap) / width,
                         1.0 - bottom / height, colour_bar / width, map.height() / height);
-  script +=
-      "set object 1 rectangle from graph 0,0 to graph 1,1 behind fillcolor rgb '#d9d9d9' fillstyle solid noborder\n";
+  // A list without entries would stop gnuplot, so each has one outside the picture.
+  constexpr const char* cell_edges = "using 1:2:($1-0.5):($1+0.5):($2-0.5):($2+0.5)";
   script += fmt::format(
-      "plot ${0} using 1:2:($1-0.5):($1+0.5):($2-0.5):($2+0.5):3 with boxxyerror fillstyle solid linecolor palette "
-      "notitle",
-      name);
+      "plot ${0} {1}:3 with boxxyerror fillstyle solid linecolor palette notitle, ${0}_grey {1} with boxxyerror "
+      "fillstyle solid linecolor rgb '#d9d9d9' notitle",
+      name, cell_edges);
   if (map.cell_height >= least_letters) {
     script += fmt::format(", ${}_text using 1:2:3:4 with labels textcolor rgb variable font ',10' notitle", name);
   }

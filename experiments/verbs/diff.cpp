@@ -54,7 +54,7 @@ void require_writable(const std::optional<std::string>& output) {
     throw DataError(path, fmt::format("cannot be written: {} is no folder that can be written to", folder.string()));
   }
   if (std::filesystem::is_directory(path)) {
-    throw DataError(path, "is a folder, not a file that can be written");
+    throw DataError(path, "is a folder, where a file would be written");
   }
 }
 
