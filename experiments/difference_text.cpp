@@ -190,9 +190,12 @@ class OutlierList {
       return fmt::format("opposed: {} and {} in {}: cosine {:.3f}", names_[pair.a], names_[pair.b],
                          place(pair.part, pair.block), pair.cosine);
     });
-    return fmt::format("\nOutliers: {}\n{}  looked for: {}; {}; NaN, Inf and integers that differ\n",
-                       outliers_.count() == 0 ? "none" : fmt::format("{}", outliers_.count()), text_,
-                       outliers_.drift_rule, outliers_.opposed_rule);
+    return fmt::format(
+        "\nOutliers: {}\n{}Looked for\n  {}\n  {}\n  weights that are NaN or infinite; integers that differ; models "
+        "that "
+        "did not move\n",
+        outliers_.count() == 0 ? "none" : fmt::format("{}", outliers_.count()), text_, outliers_.drift_rule,
+        outliers_.opposed_rule);
   }
 
  private:

@@ -75,8 +75,9 @@ struct Difference {
 // the mean of all: weight by weight, over those that are finite. Averaged parts ("unet_ema") that the base lacks are
 // compared with its plain ones ("unet"). Where one part is asked for, a weights file may stand for it. Sums are doubles
 // added in one order: blocks of fixed size, tensors by name; so the result has the same bits for any number of threads.
-// Memory: about (models + 2) x 144 KiB per thread. Throws ConfigError (fewer than two models, repeated names, no such
-// part) and DataError (other parts, tensors, shapes, or integers against floats, naming both; files), Interrupted.
+// Memory: about (models + 2) x 144 KiB per thread, and a number per pair of models and tensor. Throws ConfigError
+// (fewer than two models, repeated names, no such part) and DataError (other parts, tensors, shapes, or integers
+// against floats, naming both; files), Interrupted.
 Difference measure_difference(const std::optional<DifferenceInput>& base, const std::vector<DifferenceInput>& models,
                               const DifferenceOptions& options = {});
 

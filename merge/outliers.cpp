@@ -113,14 +113,14 @@ bool is_unmoved(const PartDifference& part, std::size_t model) {
 
 std::string drift_rule(std::size_t models) {
   if (models < 2) {
-    return "one model: none to stand out from";
+    return "drift: one model has no others to stand out from";
   }
   if (models < least_for_scores) {
     return fmt::format("drift more than {} times the median of the other models", few_factor);
   }
   return fmt::format(
-      "drift with modified z-score beyond {} (median and MAD of {} models; Iglewicz & Hoaglin 1993) and a factor of at "
-      "least {} from the median",
+      "drift with a modified z-score beyond {} among {} models (Iglewicz & Hoaglin 1993), and a factor {} from the "
+      "median",
       cutoff, models, least_factor);
 }
 

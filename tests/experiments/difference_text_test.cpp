@@ -62,8 +62,10 @@ TEST(DifferenceText, IsATableWithCosinesAndOutliers) {
             "  two: conv_in.weight element 0, from 1 to 1.5\n"
             "\n"
             "Outliers: none\n"
-            "  looked for: drift more than 3 times the median of the other models; cosine below -0.1 and 3 standard "
-            "deviations beyond chance; NaN, Inf and integers that differ\n");
+            "Looked for\n"
+            "  drift more than 3 times the median of the other models\n"
+            "  cosine below -0.1 and 3 standard deviations beyond chance\n"
+            "  weights that are NaN or infinite; integers that differ; models that did not move\n");
 }
 
 TEST(DifferenceText, PartsAreGroupsAndOutliersAreMarkedAndListed) {

@@ -58,7 +58,7 @@ TEST(Outliers, ModifiedScoreOfFourModelsOrMore) {
   EXPECT_DOUBLE_EQ(found.drifts[1].drift, 0.40);
   EXPECT_DOUBLE_EQ(found.drifts[1].median, 0.12);
   EXPECT_NEAR(found.drifts[1].score, 0.6745 * 28, 1e-9);
-  EXPECT_THAT(found.drift_rule, HasSubstr("modified z-score beyond 3.5"));
+  EXPECT_THAT(found.drift_rule, HasSubstr("modified z-score beyond 3.5 among 5 models"));
 }
 
 TEST(Outliers, CutoffIsThreeAndAHalf) {
