@@ -70,14 +70,6 @@ double longest(const std::vector<std::string>& names) {
   return letter_width * static_cast<double>(most) + 16.0;
 }
 
-std::vector<std::string> names_of(const Difference& difference) {
-  std::vector<std::string> names;
-  for (const DifferenceInput& model : difference.models) {
-    names.push_back(model.name);
-  }
-  return names;
-}
-
 bool has_colour(const HeatMap& map, double value) {
   return std::isfinite(value) && (!map.logarithmic || value > 0.0);
 }
@@ -109,7 +101,7 @@ HeatMap drift_map(const Difference& difference, const Outliers& outliers, const 
   HeatMap map;
   map.title = difference.reference == Reference::mean ? "Relative drift |w - mean| / |mean|"
                                                       : "Relative drift |w - base| / |base|";
-  map.columns = names_of(difference);
+  map.columns = model_names(difference);
   map.palette = sequential;
   const bool several = difference.parts.size() > 1;
   const auto add = [&](const std::string& label, const DifferenceRow& row) {
@@ -141,7 +133,7 @@ HeatMap drift_map(const Difference& difference, const Outliers& outliers, const 
 HeatMap cosine_map(const Difference& difference) {
   HeatMap map;
   map.title = difference.parts.size() > 1 ? "Cosines between deltas, all parts" : "Cosines between deltas";
-  map.columns = names_of(difference);
+  map.columns = model_names(difference);
   map.rows = map.columns;
   map.palette = diverging;
   map.least = -1.0;

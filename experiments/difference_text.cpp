@@ -17,16 +17,8 @@ namespace soup {
 
 namespace {
 
-std::vector<std::string> names_of(const Difference& difference) {
-  std::vector<std::string> names;
-  for (const DifferenceInput& model : difference.models) {
-    names.push_back(model.name);
-  }
-  return names;
-}
-
 std::string heading(const Difference& difference) {
-  const std::vector<std::string> names = names_of(difference);
+  const std::vector<std::string> names = model_names(difference);
   std::string text;
   switch (difference.reference) {
     case Reference::base:
@@ -100,7 +92,7 @@ class DriftTable {
 
   std::vector<std::string> columns() const {
     std::vector<std::string> columns{"weights"};
-    for (const std::string& name : names_of(difference_)) {
+    for (const std::string& name : model_names(difference_)) {
       columns.push_back(name + " ");  // over the digits, beside the marks
     }
     return columns;
@@ -114,7 +106,7 @@ class DriftTable {
 };
 
 std::string cosine_text(const Difference& difference, std::size_t width) {
-  const std::vector<std::string> names = names_of(difference);
+  const std::vector<std::string> names = model_names(difference);
   if (names.size() < 2) {
     return {};
   }
@@ -166,7 +158,7 @@ std::string place(const std::string& part, const std::string& block) {
 class OutlierList {
  public:
   OutlierList(const Difference& difference, const Outliers& outliers, std::size_t top)
-      : names_(names_of(difference)), outliers_(outliers), top_(top) {}
+      : names_(model_names(difference)), outliers_(outliers), top_(top) {}
 
   std::string text() {
     add(outliers_.broken, [&](const Outliers::Broken& broken) {
@@ -217,6 +209,14 @@ class OutlierList {
 };
 
 }  // namespace
+
+std::vector<std::string> model_names(const Difference& difference) {
+  std::vector<std::string> names;
+  for (const DifferenceInput& model : difference.models) {
+    names.push_back(model.name);
+  }
+  return names;
+}
 
 std::string drift_number(double drift) {
   if (drift == 0.0 || !std::isfinite(drift)) {

@@ -23,6 +23,8 @@ std::string difference_text(const Difference& difference, const Outliers& outlie
 
 // The rows of a part that the options ask for, in the part's order.
 std::vector<DifferenceRow> top_rows(const PartDifference& part, const DifferenceTextOptions& options);
+// The models' names, in their order.
+std::vector<std::string> model_names(const Difference& difference);
 // "0.0123", "1.2e-05", "0"; "inf" where the base is 0.
 std::string drift_number(double drift);
 

@@ -15,12 +15,12 @@ namespace {
 constexpr auto undivided_blocks =
     std::to_array<std::string_view>({"mid_block", "middle_block", "time_embed", "label_emb"});
 
-bool is_digit(char c) {
+bool is_decimal_digit(char c) {
   return std::isdigit(static_cast<unsigned char>(c)) != 0;
 }
 
 // Ends of the prefixes of a name: "a.b.c" has "a", "a.b", "a.b.c".
-std::vector<std::size_t> prefix_ends(std::string_view name) {
+std::vector<std::size_t> name_prefix_ends(std::string_view name) {
   std::vector<std::size_t> ends;
   for (std::size_t end = name.find_first_of("./"); end != std::string_view::npos;
        end = name.find_first_of("./", end + 1)) {
@@ -37,14 +37,14 @@ struct ToldBlock {
 };
 
 std::optional<ToldBlock> told_block(std::string_view name) {
-  const std::vector<std::size_t> ends = prefix_ends(name);
+  const std::vector<std::size_t> ends = name_prefix_ends(name);
   std::size_t begin = 0;
   for (std::size_t i = 0; i < ends.size(); ++i) {
     const std::string_view component = name.substr(begin, ends[i] - begin);
     if (std::ranges::find(undivided_blocks, component) != undivided_blocks.end()) {
       return ToldBlock{name.substr(0, ends[i]), i};
     }
-    if (!component.empty() && std::ranges::all_of(component, is_digit)) {
+    if (!component.empty() && std::ranges::all_of(component, is_decimal_digit)) {
       return ToldBlock{name.substr(0, ends[i]), i == 0 ? 0 : i - 1};  // a list and its number
     }
     begin = ends[i] + 1;
@@ -58,7 +58,7 @@ std::vector<std::string> block_names(std::span<const std::string> tensors) {
   std::set<std::string_view> outer;
   for (const std::string_view name : tensors) {
     if (const std::optional<ToldBlock> block = told_block(name)) {
-      const std::vector<std::size_t> ends = prefix_ends(name);
+      const std::vector<std::size_t> ends = name_prefix_ends(name);
       for (std::size_t i = 0; i < block->outer; ++i) {
         outer.insert(name.substr(0, ends[i]));
       }
@@ -70,7 +70,7 @@ std::vector<std::string> block_names(std::span<const std::string> tensors) {
       blocks.emplace_back(block->name);
       continue;
     }
-    const std::vector<std::size_t> ends = prefix_ends(name);
+    const std::vector<std::size_t> ends = name_prefix_ends(name);
     const auto end = std::ranges::find_if(ends, [&](std::size_t at) { return !outer.contains(name.substr(0, at)); });
     blocks.emplace_back(name.substr(0, end == ends.end() ? name.size() : *end));
   }
@@ -89,7 +89,7 @@ bool natural_less(std::string_view a, std::string_view b) {
   std::size_t i = 0;
   std::size_t j = 0;
   while (i < a.size() && j < b.size()) {
-    if (is_digit(a[i]) && is_digit(b[j])) {
+    if (is_decimal_digit(a[i]) && is_decimal_digit(b[j])) {
       const std::string_view mine = take_number(a, i);
       const std::string_view theirs = take_number(b, j);
       if (mine != theirs) {

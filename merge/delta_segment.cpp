@@ -11,14 +11,14 @@ namespace soup {
 
 namespace {
 
-void join(NotFinite& into, const NotFinite& later) {
+void join_stretch(NotFinite& into, const NotFinite& later) {
   if (into.count == 0) {
     into.first = later.first;
   }
   into.count += later.count;
 }
 
-void join(TensorChange& into, const TensorChange& later) {
+void join_stretch(TensorChange& into, const TensorChange& later) {
   const bool equal = into.equal && later.equal;
   if (later.largest > into.largest) {
     into = later;
@@ -26,25 +26,25 @@ void join(TensorChange& into, const TensorChange& later) {
   into.equal = equal;
 }
 
-SOUP_SIMD void subtract(const double* values, const double* base, std::size_t count, double* deltas) {
+SOUP_SIMD void subtract_base(const double* values, const double* base, std::size_t count, double* deltas) {
   for (std::size_t i = 0; i < count; ++i) {
     deltas[i] = values[i] - base[i];
   }
 }
 
-SOUP_SIMD void add_differences(const double* values, const double* origin, std::size_t count, double* sums) {
+SOUP_SIMD void add_distances(const double* values, const double* origin, std::size_t count, double* sums) {
   for (std::size_t i = 0; i < count; ++i) {
     sums[i] += values[i] - origin[i];
   }
 }
 
-SOUP_SIMD void divide_and_add(const double* origin, double divisor, std::size_t count, double* sums) {
+SOUP_SIMD void mean_from_distances(const double* origin, double divisor, std::size_t count, double* sums) {
   for (std::size_t i = 0; i < count; ++i) {
     sums[i] = origin[i] + sums[i] / divisor;
   }
 }
 
-SOUP_SIMD double largest_of(const double* values, std::size_t count) {
+SOUP_SIMD double largest_delta(const double* values, std::size_t count) {
   double largest = 0.0;
   for (std::size_t i = 0; i < count; ++i) {
     const double magnitude = std::fabs(values[i]);
@@ -53,7 +53,7 @@ SOUP_SIMD double largest_of(const double* values, std::size_t count) {
   return largest;
 }
 
-SOUP_SIMD bool all_finite(const double* values, std::size_t count) {
+SOUP_SIMD bool all_values_finite(const double* values, std::size_t count) {
   std::uint64_t bad = 0;
   for (std::size_t i = 0; i < count; ++i) {
     bad |= static_cast<std::uint64_t>(!(std::fabs(values[i]) <= std::numeric_limits<double>::max()));
@@ -63,7 +63,7 @@ SOUP_SIMD bool all_finite(const double* values, std::size_t count) {
 
 void note_largest(std::uint64_t first, std::span<const double> deltas, const std::vector<double>& base,
                   const std::vector<double>& values, TensorChange& change) {
-  const double largest = largest_of(deltas.data(), deltas.size());
+  const double largest = largest_delta(deltas.data(), deltas.size());
   change.equal &= largest == 0.0;
   if (largest > change.largest) {
     const auto at = static_cast<std::size_t>(
@@ -79,17 +79,17 @@ void note_largest(std::uint64_t first, std::span<const double> deltas, const std
 
 void DeltaSegment::append(const DeltaSegment& later) {
   sums.add(later.sums);
-  join(base_not_finite, later.base_not_finite);
+  join_stretch(base_not_finite, later.base_not_finite);
   for (std::size_t m = 0; m < changes.size(); ++m) {
-    join(changes[m], later.changes[m]);
-    join(not_finite[m], later.not_finite[m]);
+    join_stretch(changes[m], later.changes[m]);
+    join_stretch(not_finite[m], later.not_finite[m]);
   }
 }
 
 void DeltaStrip::add_to(DeltaSegment& segment, std::uint64_t first, std::size_t count, bool mean) {
-  bool finite = mean || all_finite(base.data(), count);
+  bool finite = mean || all_values_finite(base.data(), count);
   for (const std::vector<double>& of_model : values) {
-    finite = all_finite(of_model.data(), count) && finite;
+    finite = all_values_finite(of_model.data(), count) && finite;
   }
   if (!finite) {
     leave_out_not_finite(segment, first, count, mean);
@@ -97,7 +97,7 @@ void DeltaStrip::add_to(DeltaSegment& segment, std::uint64_t first, std::size_t 
     take_mean(count);
   }
   for (std::size_t m = 0; m < values.size(); ++m) {
-    subtract(values[m].data(), base.data(), count, deltas_[m].data());
+    subtract_base(values[m].data(), base.data(), count, deltas_[m].data());
     note_largest(first, std::span(deltas_[m]).first(count), base, values[m], segment.changes[m]);
   }
   segment.sums.add(std::span(base).first(count), deltas_);
@@ -108,9 +108,9 @@ void DeltaStrip::take_mean(std::size_t count) {
   std::fill_n(base.begin(), count, 0.0);
   const double* origin = values.front().data();
   for (const std::vector<double>& of_model : values) {
-    add_differences(of_model.data(), origin, count, base.data());
+    add_distances(of_model.data(), origin, count, base.data());
   }
-  divide_and_add(origin, static_cast<double>(values.size()), count, base.data());
+  mean_from_distances(origin, static_cast<double>(values.size()), count, base.data());
 }
 
 // Counts values that are not finite and replaces them: in a model by the base's, in the base by 0 and all models' with
@@ -127,7 +127,7 @@ void DeltaStrip::leave_out_not_finite(DeltaSegment& segment, std::uint64_t first
         sum += value - origin;
         ++finite;
       } else {
-        join(segment.not_finite[m], {1, first + i});
+        join_stretch(segment.not_finite[m], {1, first + i});
         segment.changes[m].equal = false;
       }
     }
@@ -136,7 +136,7 @@ void DeltaStrip::leave_out_not_finite(DeltaSegment& segment, std::uint64_t first
     }
     const bool base_finite = std::isfinite(base[i]);
     if (!base_finite) {
-      join(segment.base_not_finite, {1, first + i});
+      join_stretch(segment.base_not_finite, {1, first + i});
       base[i] = 0.0;
     }
     for (std::vector<double>& of_model : values) {

@@ -19,21 +19,21 @@ namespace {
 
 // What a thread takes at once; the sums' bits depend on it. Large, because its sums, one per pair of models, may have
 // to wait for those before them.
-constexpr std::uint64_t segment_elements = std::uint64_t{1} << 20;
+constexpr std::uint64_t delta_segment_elements = std::uint64_t{1} << 20;
 // What is read of each model at once.
-constexpr std::uint64_t piece_elements = 16384;
+constexpr std::uint64_t delta_piece_elements = 16384;
 // How far ahead the system is told what will be read.
-constexpr std::uint64_t ahead_elements = std::uint64_t{4} << 20;
+constexpr std::uint64_t delta_ahead_elements = std::uint64_t{4} << 20;
 
-struct Buffers {
-  explicit Buffers(std::size_t models) : bytes(models + 1), strip(models) {}
+struct DeltaBuffers {
+  explicit DeltaBuffers(std::size_t models) : bytes(models + 1), strip(models) {}
 
   std::vector<std::vector<std::byte>> bytes;  // of the models' pieces, then of the base's
   std::vector<float> floats = std::vector<float>(DeltaStrip::elements);
   DeltaStrip strip;
 };
 
-SOUP_SIMD void widen(const float* from, std::size_t count, double* to) {
+SOUP_SIMD void widen_strip(const float* from, std::size_t count, double* to) {
   for (std::size_t i = 0; i < count; ++i) {
     to[i] = from[i];
   }
@@ -77,11 +77,11 @@ class DeltaSummation {
     }
   }
 
-  void work(const Block& block, Buffers& buffers) {
+  void work(const Block& block, DeltaBuffers& buffers) {
     DeltaSegment segment(stream_.models.size());
     const bool floating = is_floating(tensors_[block.tensor].dtype);
-    for (std::uint64_t done = 0; done < block.count; done += piece_elements) {
-      const Block piece{block.tensor, block.first + done, std::min(piece_elements, block.count - done)};
+    for (std::uint64_t done = 0; done < block.count; done += delta_piece_elements) {
+      const Block piece{block.tensor, block.first + done, std::min(delta_piece_elements, block.count - done)};
       read(piece, buffers);
       if (floating) {
         add_piece(piece, buffers, segment);
@@ -90,7 +90,7 @@ class DeltaSummation {
       }
     }
     const std::scoped_lock lock(mutex_);
-    segments_[block.tensor].add(block.first / segment_elements, std::move(segment));
+    segments_[block.tensor].add(block.first / delta_segment_elements, std::move(segment));
   }
 
   [[nodiscard]] std::vector<TensorDifference> finish() const {
@@ -125,25 +125,25 @@ class DeltaSummation {
     return {&weights, *index, weights.tensors()[*index].dtype};
   }
 
-  void read(const Block& piece, Buffers& buffers) const {
+  void read(const Block& piece, DeltaBuffers& buffers) const {
     for (std::size_t i = 0; i < sources_[piece.tensor].size(); ++i) {
       const Source& source = sources_[piece.tensor][i];
-      if (piece.first % ahead_elements == 0) {
-        source.weights->will_read(source.tensor, piece.first, 2 * ahead_elements);
+      if (piece.first % delta_ahead_elements == 0) {
+        source.weights->will_read(source.tensor, piece.first, 2 * delta_ahead_elements);
       }
       buffers.bytes[i].resize(piece.count * size_of(source.dtype));
       source.weights->read(source.tensor, piece.first, buffers.bytes[i]);
     }
   }
 
-  void compare_piece(const Buffers& buffers, DeltaSegment& segment) const {
+  void compare_piece(const DeltaBuffers& buffers, DeltaSegment& segment) const {
     const std::vector<std::byte>& reference = buffers.bytes[stream_.base != nullptr ? stream_.models.size() : 0];
     for (std::size_t m = 0; m < stream_.models.size(); ++m) {
       segment.changes[m].equal &= buffers.bytes[m] == reference;
     }
   }
 
-  void add_piece(const Block& piece, Buffers& buffers, DeltaSegment& segment) const {
+  void add_piece(const Block& piece, DeltaBuffers& buffers, DeltaSegment& segment) const {
     for (std::size_t begin = 0; begin < piece.count; begin += DeltaStrip::elements) {
       const std::size_t count = std::min<std::size_t>(DeltaStrip::elements, piece.count - begin);
       for (std::size_t m = 0; m < stream_.models.size(); ++m) {
@@ -166,7 +166,7 @@ class DeltaSummation {
       return;
     }
     decode(dtype, bytes, std::span(floats).first(count));
-    widen(floats.data(), count, out);
+    widen_strip(floats.data(), count, out);
   }
 
   const DeltaStream& stream_;
@@ -184,14 +184,14 @@ std::vector<TensorDifference> DeltaStream::run() const {
   DeltaSummation summation(*this);
   BlockLoop loop;
   loop.threads = threads;
-  loop.block_elements = segment_elements;
+  loop.block_elements = delta_segment_elements;
   if (progress) {
     loop.progress = [&, all = static_cast<double>(std::max<std::uint64_t>(like.bytes(), 1))](std::uint64_t done) {
       progress(static_cast<double>(done) / all);
     };
   }
   loop.run(like.tensors(), [&](std::size_t) {
-    return [&, buffers = Buffers(models.size())](const Block& block) mutable { summation.work(block, buffers); };
+    return [&, buffers = DeltaBuffers(models.size())](const Block& block) mutable { summation.work(block, buffers); };
   });
   return summation.finish();
 }

@@ -17,7 +17,7 @@ namespace {
 // those of any machine.
 constexpr std::size_t dot_lanes = 8;
 
-SOUP_SIMD double dot(const double* a, const double* b, std::size_t count) {
+SOUP_SIMD double strided_dot(const double* a, const double* b, std::size_t count) {
   std::array<double, dot_lanes> lanes{};
   const std::size_t whole = count - count % dot_lanes;
   for (std::size_t i = 0; i < whole; i += dot_lanes) {
@@ -36,11 +36,11 @@ SOUP_SIMD double dot(const double* a, const double* b, std::size_t count) {
 void DeltaSums::add(std::span<const double> base, std::span<const std::vector<double>> deltas) {
   SOUP_REQUIRE(deltas.size() == models_, "deltas of another number of models");
   elements_ += base.size();
-  base_square_ += dot(base.data(), base.data(), base.size());
+  base_square_ += strided_dot(base.data(), base.data(), base.size());
   std::size_t pair = 0;
   for (std::size_t a = 0; a < models_; ++a) {
     for (std::size_t b = 0; b <= a; ++b) {
-      products_[pair++] += dot(deltas[a].data(), deltas[b].data(), base.size());
+      products_[pair++] += strided_dot(deltas[a].data(), deltas[b].data(), base.size());
     }
   }
 }

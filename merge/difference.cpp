@@ -22,12 +22,12 @@ namespace {
 
 constexpr std::string_view average_suffix = "_ema";
 
-struct OpenInput {
+struct ComparedModel {
   std::string name;
   ModelFolder model;
 };
 
-void check_names(const std::vector<DifferenceInput>& models, std::size_t least) {
+void check_model_names(const std::vector<DifferenceInput>& models, std::size_t least) {
   if (models.size() < least) {
     throw ConfigError("there is nothing to compare with", "name a second model, or --base");
   }
@@ -44,21 +44,21 @@ bool is_one_file_or_component(const ModelFolder& model) {
 }
 
 // nullptr when absent.
-const ModelPart* find_part(const ModelFolder& model, const std::string& part, bool only_one_asked_for) {
+const ModelPart* find_compared_part(const ModelFolder& model, const std::string& part, bool only_one_asked_for) {
   const ModelPart* found = model.find(part);
   return found == nullptr && only_one_asked_for && is_one_file_or_component(model) ? &model.parts.front() : found;
 }
 
-// As find_part, in the base.
+// As find_compared_part, in the base.
 const ModelPart* find_base_part(const ModelFolder& base, const std::string& part, bool only_one_asked_for) {
-  const ModelPart* found = find_part(base, part, only_one_asked_for);
+  const ModelPart* found = find_compared_part(base, part, only_one_asked_for);
   if (found == nullptr && part.ends_with(average_suffix)) {
     return base.find(part.substr(0, part.size() - average_suffix.size()));
   }
   return found;
 }
 
-std::string part_list(const ModelFolder& model) {
+std::string part_names_text(const ModelFolder& model) {
   std::vector<std::string> names;
   for (const ModelPart& part : model.parts) {
     names.push_back(part.name);
@@ -67,12 +67,12 @@ std::string part_list(const ModelFolder& model) {
 }
 
 // The models and what they are compared with.
-class Comparison {
+class ModelComparison {
  public:
-  Comparison(const std::optional<DifferenceInput>& base, const std::vector<DifferenceInput>& models,
-             const DifferenceOptions& options)
+  ModelComparison(const std::optional<DifferenceInput>& base, const std::vector<DifferenceInput>& models,
+                  const DifferenceOptions& options)
       : options_(options) {
-    check_names(models, base ? 1 : 2);
+    check_model_names(models, base ? 1 : 2);
     result_.models = models;
     if (base) {
       result_.base = *base;
@@ -88,7 +88,7 @@ class Comparison {
       models_.push_back({model.name, open_model(model.path, options.variant)});
     }
     if (result_.reference != Reference::mean) {
-      base_ = OpenInput{result_.base.name, open_model(result_.base.path, options.variant)};
+      base_ = ComparedModel{result_.base.name, open_model(result_.base.path, options.variant)};
     }
     choose_parts();
   }
@@ -130,18 +130,18 @@ class Comparison {
     parts_.erase(std::ranges::unique(parts_).begin(), parts_.end());
     const bool asked_for = !parts_.empty();
     one_part_ = parts_.size() == 1;
-    const OpenInput& first = models_.front();
+    const ComparedModel& first = models_.front();
     if (!asked_for) {
       for (const ModelPart& part : first.model.parts) {
         parts_.push_back(part.name);
       }
-      for (const OpenInput& other : models_) {
+      for (const ComparedModel& other : models_) {
         require_no_more_parts(other, first);
       }
     }
-    for (const OpenInput& model : models_) {
+    for (const ComparedModel& model : models_) {
       for (const std::string& part : parts_) {
-        require_part(find_part(model.model, part, one_part_), part, model);
+        require_part(find_compared_part(model.model, part, one_part_), part, model);
       }
     }
     if (base_) {
@@ -156,27 +156,27 @@ class Comparison {
     }
   }
 
-  void require_part(const ModelPart* found, const std::string& part, const OpenInput& in) const {
+  void require_part(const ModelPart* found, const std::string& part, const ComparedModel& in) const {
     if (found != nullptr) {
       return;
     }
-    const OpenInput& first = models_.front();
+    const ComparedModel& first = models_.front();
     if (first.model.find(part) == nullptr) {
-      throw ConfigError(
-          fmt::format("there is no part {} in {}: it has {}", part, in.model.source.string(), part_list(in.model)));
+      throw ConfigError(fmt::format("there is no part {} in {}: it has {}", part, in.model.source.string(),
+                                    part_names_text(in.model)));
     }
     throw DataError(in.model.source,
-                    fmt::format("has no part {}, but {} has: {} against {}", part, first.name, part_list(in.model),
-                                part_list(first.model)),
+                    fmt::format("has no part {}, but {} has: {} against {}", part, first.name,
+                                part_names_text(in.model), part_names_text(first.model)),
                     "--part NAME compares one part only; a weights file may stand for it");
   }
 
-  static void require_no_more_parts(const OpenInput& model, const OpenInput& first) {
+  static void require_no_more_parts(const ComparedModel& model, const ComparedModel& first) {
     for (const ModelPart& part : model.model.parts) {
       if (first.model.find(part.name) == nullptr) {
         throw DataError(model.model.source,
                         fmt::format("has the part {}, but {} has not: {} against {}", part.name, first.name,
-                                    part_list(model.model), part_list(first.model)),
+                                    part_names_text(model.model), part_names_text(first.model)),
                         "--part NAME compares one part only; a weights file may stand for it");
       }
     }
@@ -189,8 +189,8 @@ class Comparison {
       pair.base_name = in_base.name;
       pair.base = open_part(base_->model, in_base);
     }
-    for (const OpenInput& model : models_) {
-      pair.models.push_back(open_part(model.model, *find_part(model.model, part, one_part_)));
+    for (const ComparedModel& model : models_) {
+      pair.models.push_back(open_part(model.model, *find_compared_part(model.model, part, one_part_)));
     }
     const std::string& like_name = base_ ? base_->name : models_.front().name;
     for (std::size_t i = 0; i < models_.size(); ++i) {
@@ -240,8 +240,8 @@ class Comparison {
 
   const DifferenceOptions& options_;
   Difference result_;
-  std::vector<OpenInput> models_;
-  std::optional<OpenInput> base_;
+  std::vector<ComparedModel> models_;
+  std::optional<ComparedModel> base_;
   std::vector<std::string> parts_;
   bool one_part_ = false;  // exactly one part was asked for
   std::uint64_t bytes_to_read_ = 0;
@@ -252,7 +252,7 @@ class Comparison {
 
 Difference measure_difference(const std::optional<DifferenceInput>& base, const std::vector<DifferenceInput>& models,
                               const DifferenceOptions& options) {
-  return Comparison(base, models, options).measure();
+  return ModelComparison(base, models, options).measure();
 }
 
 std::vector<DifferenceRow> block_rows(const PartDifference& part) {

@@ -14,12 +14,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json number(double value) {
+Json number_or_null(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
 // Row-major element number as an index per dimension.
-std::vector<std::uint64_t> index_of(std::uint64_t element, const std::vector<std::int64_t>& shape) {
+std::vector<std::uint64_t> index_in_shape(std::uint64_t element, const std::vector<std::int64_t>& shape) {
   std::vector<std::uint64_t> index(shape.size());
   for (std::size_t i = shape.size(); i > 0; --i) {
     const auto extent = static_cast<std::uint64_t>(shape[i - 1]);
@@ -31,16 +31,16 @@ std::vector<std::uint64_t> index_of(std::uint64_t element, const std::vector<std
 
 void add_sums(const DeltaSums& sums, Json& json) {
   json["elements"] = sums.elements();
-  json["base_norm"] = number(sums.base_norm());
+  json["base_norm"] = number_or_null(sums.base_norm());
   Json norms = Json::array();
   Json drifts = Json::array();
   Json cosines = Json::array();
   for (std::size_t a = 0; a < sums.models(); ++a) {
-    norms.push_back(number(sums.norm(a)));
-    drifts.push_back(number(sums.drift(a)));
+    norms.push_back(number_or_null(sums.norm(a)));
+    drifts.push_back(number_or_null(sums.drift(a)));
     Json row = Json::array();
     for (std::size_t b = 0; b < sums.models(); ++b) {
-      row.push_back(number(sums.cosine(a, b)));
+      row.push_back(number_or_null(sums.cosine(a, b)));
     }
     cosines.push_back(std::move(row));
   }
@@ -63,8 +63,8 @@ Json tensor_json(const TensorDifference& tensor) {
   add_sums(tensor.sums, json);
   Json largest = Json::array();
   for (const TensorChange& change : tensor.changes) {
-    largest.push_back({{"change", number(change.largest)},
-                       {"index", index_of(change.element, tensor.shape)},
+    largest.push_back({{"change", number_or_null(change.largest)},
+                       {"index", index_in_shape(change.element, tensor.shape)},
                        {"from", change.from},
                        {"to", change.to}});
   }
@@ -126,7 +126,7 @@ Json outliers_json(const Difference& difference, const Outliers& outliers) {
                              {"model", model(drift.model)},
                              {"drift", drift.drift},
                              {"median", drift.median},
-                             {"score", number(drift.score)}});
+                             {"score", number_or_null(drift.score)}});
   }
   for (const Outliers::Opposed& pair : outliers.opposed) {
     json["opposed"].push_back({{"part", name_or_null(pair.part)},

@@ -13,13 +13,13 @@ namespace soup {
 namespace {
 
 constexpr std::size_t least_for_scores = 4;
-constexpr double cutoff = 3.5;
+constexpr double score_cutoff = 3.5;
 constexpr double least_factor = 1.25;
 constexpr double few_factor = 3.0;
 constexpr double opposed_cosine = -0.1;
 constexpr double chance_deviations = 3.0;
 
-double median_of(std::vector<double> values) {
+double median_drift(std::vector<double> values) {
   std::ranges::sort(values);
   const std::size_t middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2.0;
@@ -31,7 +31,7 @@ std::vector<double> scores_of(const std::vector<double>& values, double median) 
   for (const double value : values) {
     deviations.push_back(std::fabs(value - median));
   }
-  const double mad = median_of(deviations);
+  const double mad = median_drift(deviations);
   const double mean = std::accumulate(deviations.begin(), deviations.end(), 0.0) / static_cast<double>(values.size());
   std::vector<double> scores;
   for (const double value : values) {
@@ -41,7 +41,7 @@ std::vector<double> scores_of(const std::vector<double>& values, double median) 
   return scores;
 }
 
-std::vector<double> without(const std::vector<double>& values, std::size_t index) {
+std::vector<double> others_than(const std::vector<double>& values, std::size_t index) {
   std::vector<double> rest = values;
   rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(index));
   return rest;
@@ -58,18 +58,18 @@ void add_drifts(const DifferenceRow& row, std::vector<Outliers::Drift>& found) {
   }
   if (drifts.size() < least_for_scores) {
     for (std::size_t m = 0; m < drifts.size(); ++m) {
-      const double median = median_of(without(drifts, m));
+      const double median = median_drift(others_than(drifts, m));
       if (median > 0.0 && drifts[m] > few_factor * median) {
         found.push_back({row.part, row.block, m, drifts[m], median, drifts[m] / median});
       }
     }
     return;
   }
-  const double median = median_of(drifts);
+  const double median = median_drift(drifts);
   const std::vector<double> scores = scores_of(drifts, median);
   for (std::size_t m = 0; m < drifts.size(); ++m) {
     const auto [low, high] = std::minmax(drifts[m], median);
-    if (std::fabs(scores[m]) > cutoff && high >= least_factor * low) {
+    if (std::fabs(scores[m]) > score_cutoff && high >= least_factor * low) {
       found.push_back({row.part, row.block, m, drifts[m], median, scores[m]});
     }
   }
@@ -121,7 +121,7 @@ std::string drift_rule(std::size_t models) {
   return fmt::format(
       "drift with a modified z-score beyond {} among {} models (Iglewicz & Hoaglin 1993), and a factor {} from the "
       "median",
-      cutoff, models, least_factor);
+      score_cutoff, models, least_factor);
 }
 
 std::string opposed_rule(const Difference& difference) {
