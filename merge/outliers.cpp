@@ -27,10 +27,8 @@ double median_drift(std::vector<double> values) {
 
 // Modified z-scores; all 0 when all values are equal.
 std::vector<double> scores_of(const std::vector<double>& values, double median) {
-  std::vector<double> deviations;
-  for (const double value : values) {
-    deviations.push_back(std::fabs(value - median));
-  }
+  std::vector<double> deviations(values.size());
+  std::ranges::transform(values, deviations.begin(), [&](double value) { return std::fabs(value - median); });
   const double mad = median_drift(deviations);
   const double mean = std::accumulate(deviations.begin(), deviations.end(), 0.0) / static_cast<double>(values.size());
   std::vector<double> scores;
