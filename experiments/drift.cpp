@@ -1,85 +1,47 @@
 #include "experiments/drift.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
-#include "core/safetensors.hpp"
 #include "experiments/metrics.hpp"
-#include "merge/float_formats.hpp"
+#include "merge/difference.hpp"
 
 namespace soup {
 
 namespace {
 
-// Exact values of a tensor of any floating type.
-std::vector<double> values_of(const SafetensorsFile& file, const TensorInfo& info) {
-  if (!is_floating(info.dtype)) {
-    throw DataError(file.path(), "tensor '" + info.name + "' has type " + std::string(name_of(info.dtype)) +
-                                     ", which is no floating type");
+// A sum that leaves out weights which are not numbers would look sound.
+std::vector<bool> all_finite(const Difference& difference) {
+  std::vector<bool> finite(difference.models.size(), true);
+  for (const PartDifference& part : difference.parts) {
+    for (const TensorDifference& tensor : part.tensors) {
+      for (std::size_t model = 0; model < finite.size(); ++model) {
+        finite[model] = finite[model] && tensor.base_not_finite.count + tensor.not_finite[model].count == 0;
+      }
+    }
   }
-  const auto bytes = file.bytes(info);
-  std::vector<double> values(bytes.size() / size_of(info.dtype));
-  if (info.dtype == DType::f64) {
-    decode(bytes, std::span(values));
-    return values;
-  }
-  std::vector<float> narrow(values.size());
-  decode(info.dtype, bytes, std::span(narrow));
-  std::ranges::copy(narrow, values.begin());
-  return values;
+  return finite;
 }
 
 }  // namespace
 
 Drift measure_drift(const std::filesystem::path& base,
                     const std::vector<std::pair<std::string, std::filesystem::path>>& models) {
-  const auto weights_below = [](const std::filesystem::path& folder) {
-    return SafetensorsFile(folder / "unet" / "diffusion_pytorch_model.safetensors");
-  };
-  const SafetensorsFile base_file = weights_below(base);
-  std::vector<SafetensorsFile> files;
+  std::vector<DifferenceInput> inputs;
   for (const auto& [name, folder] : models) {
-    files.push_back(weights_below(folder));
+    inputs.push_back({name, folder / "unet"});
   }
-  const std::size_t count = models.size();
-  double base_square = 0.0;
-  std::vector<std::vector<double>> products(count, std::vector<double>(count, 0.0));
-  for (const TensorInfo& info : base_file.tensors()) {
-    const std::vector<double> origin = values_of(base_file, info);
-    for (const double value : origin) {
-      base_square += value * value;
-    }
-    std::vector<std::vector<double>> deltas;
-    for (const SafetensorsFile& file : files) {
-      const TensorInfo* other = file.find(info.name);
-      if (other == nullptr || other->shape != info.shape) {
-        throw DataError(file.path(), "tensor '" + info.name + "' is missing or has another shape than in " +
-                                         base_file.path().string());
-      }
-      deltas.push_back(values_of(file, *other));
-      for (std::size_t i = 0; i < origin.size(); ++i) {
-        deltas.back()[i] -= origin[i];
-      }
-    }
-    for (std::size_t a = 0; a < count; ++a) {
-      for (std::size_t b = 0; b <= a; ++b) {
-        for (std::size_t i = 0; i < origin.size(); ++i) {
-          products[a][b] += deltas[a][i] * deltas[b][i];
-        }
-      }
-    }
-  }
+  const Difference difference = measure_difference(DifferenceInput{"base", base / "unet"}, inputs);
+  const DeltaSums sums = total_row(difference).sums;
+  const std::vector<bool> finite = all_finite(difference);
   Drift drift;
-  drift.cosines.assign(count, std::vector<double>(count, nan));
-  for (std::size_t a = 0; a < count; ++a) {
+  drift.cosines.assign(models.size(), {});
+  for (std::size_t a = 0; a < models.size(); ++a) {
     drift.models.push_back(models[a].first);
-    drift.relative.push_back(std::sqrt(products[a][a] / base_square));
-    for (std::size_t b = 0; b <= a; ++b) {
-      const double norms = std::sqrt(products[a][a] * products[b][b]);
-      drift.cosines[a][b] = drift.cosines[b][a] = norms > 0.0 ? products[a][b] / norms : nan;
+    drift.relative.push_back(finite[a] ? sums.drift(a) : nan);
+    for (std::size_t b = 0; b < models.size(); ++b) {
+      drift.cosines[a].push_back(finite[a] && finite[b] ? sums.cosine(a, b) : nan);
     }
   }
   return drift;

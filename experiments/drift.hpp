@@ -10,12 +10,12 @@ namespace soup {
 
 struct Drift {
   std::vector<std::string> models;
-  std::vector<double> relative;              // |w - base| / |base| over all weights
+  std::vector<double> relative;              // |w - base| / |base| over all weights; NaN where some are not finite
   std::vector<std::vector<double>> cosines;  // between the models' w - base; NaN where one of them did not move
 };
 
-// Reads the U-Nets' weights (unet/diffusion_pytorch_model.safetensors below each model folder), tensor by tensor, in
-// doubles. Throws DataError: a tensor missing or of another shape than the base's, or not of a floating type.
+// Of the U-Nets (the folder unet below each model folder), by merge/difference.hpp on all processors. Throws DataError:
+// a tensor missing or of another shape than the base's.
 Drift measure_drift(const std::filesystem::path& base,
                     const std::vector<std::pair<std::string, std::filesystem::path>>& models);
 

@@ -68,7 +68,7 @@ int run(int argc, char** argv) {
 #ifndef SOUP_CUDA
   verbs.push_back(add_plan(program));
 #endif
-  for (const auto add : {add_merge, add_add, add_remove, add_report, add_verify}) {
+  for (const auto add : {add_merge, add_add, add_remove, add_diff, add_report, add_verify}) {
     verbs.push_back(add(program));
   }
   for (Verb& verb : add_import(program)) {

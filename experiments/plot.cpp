@@ -1,25 +1,17 @@
 #include "experiments/plot.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string_view>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
-
-extern char** environ;  // NOLINT: POSIX declares it nowhere
+#include "experiments/gnuplot.hpp"
 
 namespace soup {
 
@@ -28,39 +20,6 @@ namespace {
 // Distinguishable for colour-blind readers (Okabe & Ito 2008), readable on white and on dark grey.
 constexpr std::array<std::string_view, 8> palette = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                                      "#e69f00", "#56b4e9", "#8f6bd1", "#7f7f7f"};
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "soup-plot-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) {
-      throw DataError(pattern, std::string("cannot make a temporary folder: ") + std::strerror(errno));
-    }
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
-// Text between gnuplot's double quotes.
-std::string gnuplot_text(std::string_view text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      result += '\\';
-    }
-    result += c;
-  }
-  return result + "\"";
-}
 
 // Range and tics of a logarithmic axis, at 1, 2, 5, 10, ...: gnuplot's own are powers of ten only, often one in all.
 std::string logarithmic_axis(const Plot& plot) {
@@ -115,32 +74,6 @@ std::string script_of(const Plot& plot, const std::filesystem::path& output) {
   return script + "\n";
 }
 
-void run_gnuplot(const std::filesystem::path& script, const std::filesystem::path& messages) {
-  std::string program = "gnuplot";
-  std::string argument = script.string();
-  std::array<char*, 3> arguments = {program.data(), argument.data(), nullptr};
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, messages.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  pid_t child = 0;
-  const int failure = posix_spawnp(&child, program.c_str(), &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failure != 0) {
-    throw DataError("gnuplot", std::string("cannot be started: ") + std::strerror(failure),
-                    "install the Debian package gnuplot-nox");
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) {
-      throw DataError("gnuplot", std::string("waiting for it failed: ") + std::strerror(errno));
-    }
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    throw DataError("gnuplot", "failed: " + read_file(messages).substr(0, 500),
-                    "is the Debian package gnuplot-nox installed?");
-  }
-}
-
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   for (std::size_t place = text.find(from); place != std::string::npos; place = text.find(from, place + to.size())) {
     text.replace(place, from.size(), to);
@@ -154,9 +87,8 @@ std::string draw_svg(const Plot& plot) {
   for (const Curve& curve : plot.curves) {
     SOUP_REQUIRE(!curve.points.empty(), "a curve without points: " + curve.title);
   }
-  const TemporaryFolder folder;
-  write_file_atomically(folder.path() / "plot.gnuplot", script_of(plot, folder.path() / "plot.svg"));
-  run_gnuplot(folder.path() / "plot.gnuplot", folder.path() / "messages");
+  const ScratchFolder folder;
+  run_gnuplot(script_of(plot, folder.path() / "plot.svg"));
   std::string svg = read_file(folder.path() / "plot.svg");
   const std::size_t begin = svg.find("<svg");
   if (begin == std::string::npos) {

@@ -7,6 +7,17 @@
 
 namespace soup {
 
+NamedPath named_path(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  // A folder's name may hold "=" too ("runs/rate=0.1/soup").
+  if (equals != std::string::npos && equals > 0 && text.find('/') > equals) {
+    return {text.substr(0, equals), text.substr(equals + 1)};
+  }
+  const std::filesystem::path path = std::filesystem::path(text).lexically_normal();
+  // "models/a/" has an empty file name.
+  return {(path.has_filename() ? path : path.parent_path()).stem().string(), path};
+}
+
 int run_verbs(CLI::App& program, const std::vector<Verb>& verbs, int argc, char** argv) {
   try {
     program.parse(argc, argv);

@@ -26,22 +26,6 @@ struct MergeArguments {
   MergeOptions options;
 };
 
-// "name=path", or a path whose last component becomes the name.
-MergeInput input_of(const std::string& text) {
-  MergeInput input;
-  const std::size_t equals = text.find('=');
-  // A folder's name may hold "=" too ("runs/rate=0.1/soup").
-  if (equals != std::string::npos && equals > 0 && text.find('/') > equals) {
-    input.name = text.substr(0, equals);
-    input.path = text.substr(equals + 1);
-    return input;
-  }
-  input.path = std::filesystem::path(text).lexically_normal();
-  // "models/a/" has an empty file name.
-  input.name = (input.path.has_filename() ? input.path : input.path.parent_path()).stem().string();
-  return input;
-}
-
 void apply_weights(const std::vector<std::string>& weights, std::vector<MergeInput>& inputs) {
   for (const std::string& text : weights) {
     const std::size_t equals = std::min(text.find('='), text.size());
@@ -124,7 +108,8 @@ void add_work(CLI::App& app, MergeArguments& arguments) {
 int run_merge(const MergeArguments& arguments) {
   std::vector<MergeInput> inputs;
   for (const std::string& text : arguments.inputs) {
-    inputs.push_back(input_of(text));
+    NamedPath named = named_path(text);
+    inputs.push_back({std::move(named.name), std::move(named.path)});
   }
   apply_weights(arguments.weights, inputs);
   MergeOptions options = arguments.options;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,11 +16,19 @@ struct Verb {
 
 Verb add_plan(CLI::App& program);
 std::vector<Verb> add_import(CLI::App& program);
+Verb add_diff(CLI::App& program);
 Verb add_merge(CLI::App& program);
 Verb add_add(CLI::App& program);
 Verb add_remove(CLI::App& program);
 Verb add_report(CLI::App& program);
 Verb add_verify(CLI::App& program);
+
+// "name=path", or a path whose last component without extension becomes the name.
+struct NamedPath {
+  std::string name;
+  std::filesystem::path path;
+};
+NamedPath named_path(const std::string& text);
 
 // Parses the command line and runs the chosen verb; returns its exit code, 2 for a command line that is wrong.
 int run_verbs(CLI::App& program, const std::vector<Verb>& verbs, int argc, char** argv);

@@ -28,7 +28,7 @@ TEST(Cli, HelpNamesEveryVerbAndTheExitCodes) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   EXPECT_EQ(help.code, 0);
   for (const char* verb :
-       {"run", "plan", "import", "train", "merge", "add", "remove", "sample", "evaluate", "report", "verify"}) {
+       {"run", "plan", "import", "train", "merge", "add", "remove", "diff", "sample", "evaluate", "report", "verify"}) {
     EXPECT_THAT(help.text, HasSubstr("\n  " + std::string(verb) + " ")) << verb;
   }
   EXPECT_THAT(help.text, HasSubstr("Exit codes: 0 success, 2"));
@@ -37,8 +37,8 @@ TEST(Cli, HelpNamesEveryVerbAndTheExitCodes) {
 }
 
 TEST(Cli, EveryVerbHasHelpWithPurposeExampleAndExitCodes) {
-  for (const char* verb : {"plan", "import", "import icon-theme", "import idx", "merge", "add", "remove", "report",
-                           "verify", "run", "train", "sample", "evaluate"}) {
+  for (const char* verb : {"plan", "import", "import icon-theme", "import idx", "merge", "add", "remove", "diff",
+                           "report", "verify", "run", "train", "sample", "evaluate"}) {
     const Outcome help = soup(std::string(verb) + " --help");
     EXPECT_EQ(help.code, 0) << verb;
     EXPECT_THAT(help.text, AllOf(HasSubstr("Examples:\n  soup "), HasSubstr("Exit codes:"))) << verb;
