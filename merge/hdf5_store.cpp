@@ -216,7 +216,7 @@ class Hdf5Store final : public WeightStore {
         hdf5_check(H5Dget_type(entry.dataset.get()), path_, "cannot read the type of " + excerpt(name)));
     if (lies_elsewhere(entry.dataset.get())) {
       throw DataError(path_, fmt::format("dataset {} keeps its elements in another file", excerpt(name)),
-                      "copy them into this file, as `h5repack` does");
+                      "copy its elements into this file");
     }
     const std::optional<DType> dtype = dtype_of(type.get());
     if (!dtype || (*dtype == DType::f16 && !is_ieee_half(type.get()))) {

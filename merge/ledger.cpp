@@ -51,7 +51,10 @@ LedgerIngredient ingredient_from_json(StrictObject object) {
   StrictObject parts = object.object("parts");
   for (const std::string& name : parts.keys()) {
     StrictObject part = parts.object(name);
-    ingredient.parts[name] = {part.digest("digest"), part.number("largest")};
+    const LedgerPart& read = ingredient.parts[name] = {part.digest("digest"), part.number("largest")};
+    if (read.largest < 0.0) {
+      part.refuse("largest", fmt::format("is {}, but is the largest |w| of the part", read.largest));
+    }
     part.done();
   }
   object.done();

@@ -19,13 +19,22 @@ namespace {
 // What a message quotes of a file, and what a message says of one key, in bytes.
 constexpr std::size_t longest_quote = 200;
 constexpr std::size_t longest_problem = 1000;
+// What soup and its peers write has five levels; copying and printing a value takes stack for each.
+constexpr int most_levels = 64;
 
 }  // namespace
 
 json parse_json(std::string_view text, const std::filesystem::path& path) {
+  // nlohmann takes a NUL for the end, and would let anything follow it.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    throw DataError(path, fmt::format("not valid JSON: byte {} is a NUL", nul));
+  }
   // nlohmann keeps the last of repeated keys silently: look at each key as it is parsed.
   std::vector<std::set<std::string>> open_objects;
-  const auto on_event = [&](int, json::parse_event_t event, json& parsed) {
+  const auto on_event = [&](int level, json::parse_event_t event, json& parsed) {
+    if (level > most_levels) {
+      throw DataError(path, fmt::format("nested deeper than {} levels", most_levels));
+    }
     if (event == json::parse_event_t::object_start) {
       open_objects.emplace_back();
     } else if (event == json::parse_event_t::object_end) {
