@@ -75,7 +75,7 @@ inline std::string hdf5_error_text() {
     }
     return 0;
   };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &text);
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, innermost, &text);
   return text.empty() ? "no further detail" : excerpt(text, longest);
 }
 

@@ -60,6 +60,13 @@ TEST(YamlTree, TakesEveryKindOfQuote) {
   EXPECT_EQ(find_at(root, "d[1]")->text, "q");
 }
 
+TEST(YamlTree, TakesBlocksOfText) {
+  const YamlNode root = parse_yaml("a: |\n  it's\n   two \"lines\n\nb: >-\n  one\n  line\n", "x.yaml");
+  EXPECT_EQ(root.find("a")->text, "it's\n two \"lines\n");
+  EXPECT_EQ(root.find("b")->text, "one line");
+  EXPECT_EQ(parse_yaml("a: \"x\"\nb: |\n  it's", "x.yaml").find("b")->text, "it's");
+}
+
 TEST(YamlTree, RefusesTabs) {
   EXPECT_THAT(refusal("a:\n\tb: 1\n"), AllOf(StartsWith("x.yaml:2: a tab in column 1"), HasSubstr("spaces")));
   EXPECT_THAT(refusal("a: 1 \t# note\n"), StartsWith("x.yaml:1: a tab in column 6"));

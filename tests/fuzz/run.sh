@@ -54,12 +54,13 @@ for target in "${targets[@]}"; do
   [[ -x $program ]] || fail "$program is not there; build it with \`bash launch/build.sh fuzz\`"
   corpus=tests/fuzz/corpus/$target
   mkdir "$work/$target"
-  # Five seconds for one input and a gigabyte of memory are findings, too.
-  options=(-detect_leaks=$leaks -timeout=5 -rss_limit_mb=1024 -max_len=16384 -artifact_prefix="build/fuzz/findings/$target-")
-  [[ ! -e tests/fuzz/$target.dict ]] || options+=("-dict=tests/fuzz/$target.dict")
   # HDF5's library leaks memory when it refuses some files, and asks for absurd amounts before it does.
   [[ $target == hdf5_file ]] && leaks=0 || leaks=1
   export ASAN_OPTIONS=detect_leaks=$leaks:allocator_may_return_null=$((1 - leaks))
+  # Five seconds for one input and a gigabyte of memory are findings, too.
+  options=(-timeout=5 -rss_limit_mb=1024 -max_len=16384 -detect_leaks=$leaks
+    -artifact_prefix="build/fuzz/findings/$target-")
+  [[ ! -e tests/fuzz/$target.dict ]] || options+=("-dict=tests/fuzz/$target.dict")
   # The first folder takes what is new. The same inputs in the same order unless more is wanted: a test should not fail by chance.
   if [[ $keep == no ]]; then
     "$program" "${options[@]}" -seed=1 -max_total_time="$seconds" -verbosity=0 -print_final_stats=1 "$work/$target" "$corpus"

@@ -106,7 +106,6 @@ TEST_F(WeightsTest, RepeatedKeysAreRefused) {
 TEST_F(WeightsTest, TextMustBeUtf8AndJson) {
   EXPECT_THAT(header_refusal("{\"\xFF\":1}"), HasSubstr("not JSON, at byte"));
   EXPECT_THAT(header_refusal("{\"\xC3(\":1}"), HasSubstr("not JSON, at byte"));
-  EXPECT_THAT(header_refusal("{" + u8("a", 0, 1) + "}\0{}", "1"), HasSubstr("need 1 bytes of data"));
   EXPECT_THAT(header_refusal(std::string("{}\0{}", 5)), HasSubstr("at byte 2: it holds a NUL"));
 }
 
@@ -135,7 +134,7 @@ TEST_F(WeightsTest, MessagesStayShortAndUtf8) {
   const std::string refused[] = {
       header_refusal("{" + u8("x" + umlauts, 0, 1) + "}"), header_refusal("{" + u8(umlauts, 0, 1) + "}"),
       header_refusal(R"({"a":{"dtype":"U8","shape":[)" + extents + R"(],"data_offsets":[0,2]}})", "12"),
-      map_refusal(R"("a":")" + umlauts + "/\""), map_refusal(R"("a":")" + umlauts + '"', umlauts)};
+      map_refusal(R"("a":")" + umlauts + "/\""), map_refusal(R"("a":")" + umlauts + '"')};
   for (const std::string& message : refused) {
     EXPECT_LT(message.size(), 2500) << message;
   }
