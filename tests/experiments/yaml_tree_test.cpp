@@ -73,6 +73,9 @@ TEST(YamlTree, RefusesTabs) {
 }
 
 TEST(YamlTree, RefusesReferencesAndTags) {
+  for (const char* text : {"a: ! x\n", "a: ! \"x\"\n", "a: ! |\n  x\n"}) {
+    EXPECT_THAT(refusal(text), HasSubstr("a tag (!) is not allowed")) << text;
+  }
   EXPECT_THAT(refusal("a: &x 1\n"), AllOf(StartsWith("x.yaml:1: "), HasSubstr("anchor")));
   EXPECT_THAT(refusal("a: &x {b: 1}\nc: *x\n"), HasSubstr("anchor"));
   EXPECT_THAT(refusal("a: 1\nb: *x\n"), StartsWith("x.yaml:2: "));
