@@ -226,7 +226,7 @@ YamlNode parse(std::string_view text, std::string_view origin, bool has_lines) {
     }
   } catch (const YAML::Exception& error) {
     const int line = has_lines && !error.mark.is_null() ? error.mark.line + 1 : 0;
-    throw ConfigError(yaml_place(origin, line), {}, fmt::format("not YAML: {}", error.msg),
+    throw ConfigError(yaml_place(origin, line), {}, fmt::format("not YAML: {}", excerpt(error.msg, 200)),
                       "check indentation, colons and quotes on this line and the one before");
   }
   if (builder.last_quote()) {

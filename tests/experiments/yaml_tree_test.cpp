@@ -111,6 +111,8 @@ TEST(YamlTree, RefusesBrokenSyntaxWithALine) {
   EXPECT_THAT(refusal("a: 1\nb: [1, 2\n"), AllOf(StartsWith("x.yaml:"), HasSubstr("not YAML")));
   EXPECT_THAT(refusal("b: 1\na: \"open\n"), StartsWith("x.yaml:2: not YAML: a quote that is never closed"));
   EXPECT_THAT(refusal("a: 'open\n"), HasSubstr("never closed"));
+  // yaml-cpp quotes the first byte of a character: U+FFFD stands for it.
+  EXPECT_THAT(refusal("a: \"\\\xE2\x80\xA8\"\n"), HasSubstr("not YAML: unknown escape character: \xEF\xBF\xBD"));
   EXPECT_THAT(refusal("a: 'it''s open\n"), HasSubstr("never closed"));
   EXPECT_THAT(refusal("a: 'open''"), HasSubstr("not YAML"));
   EXPECT_THAT(refusal("a: \"open\\\""), HasSubstr("not YAML"));
