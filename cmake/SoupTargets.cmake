@@ -5,12 +5,16 @@ target_compile_options(soup_options INTERFACE -Wall -Wextra -Wshadow -Wconversio
                                               $<$<BOOL:${SOUP_WERROR}>:-Werror>)
 # No fused multiply-add behind our back: exact arithmetic must give the same bits on every machine.
 target_compile_options(soup_options INTERFACE -ffp-contract=off)
-if(CMAKE_UNITY_BUILD) # files compiled several at a time look like headers with anonymous namespaces to g++
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL GNU) # files compiled several at a time look like headers with anonymous namespaces to g++
   target_compile_options(soup_options INTERFACE -Wno-subobject-linkage)
 endif()
 if(SOUP_SANITIZE)
   target_compile_options(soup_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   target_link_options(soup_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+if(SOUP_FUZZ)
+  target_compile_options(soup_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # Of tests that start MPI.
@@ -53,5 +57,19 @@ function(soup_test name)
     if(ARG_LABEL STREQUAL gpu) # else a test that needs a GPU and finds none would count as passed
       set_tests_properties(${name} PROPERTIES SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
     endif()
+  endif()
+endfunction()
+
+# soup_fuzz(NAME LIBS x y [BY_HAND]): the libFuzzer target NAME.cpp. In the fuzz preset it is built; in every other build it is a test
+# that runs it for a few seconds, unless BY_HAND. NAME.dict and corpus/NAME are its dictionary and its seeds.
+function(soup_fuzz name)
+  cmake_parse_arguments(ARG "BY_HAND" "" "LIBS" ${ARGN})
+  if(SOUP_FUZZ)
+    add_executable(fuzz_${name} ${name}.cpp)
+    target_link_libraries(fuzz_${name} PRIVATE ${ARG_LIBS})
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer -Wl,--as-needed)
+  elseif(NOT ARG_BY_HAND)
+    add_test(NAME fuzz_${name} COMMAND bash "${CMAKE_SOURCE_DIR}/tests/fuzz/run.sh" --seconds 10 ${name})
+    set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz TIMEOUT 120 FIXTURES_REQUIRED fuzz_build)
   endif()
 endfunction()

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/text.hpp"
 
 namespace soup {
 
@@ -49,12 +50,6 @@ const DTypeEntry& entry_of(DType dtype) {
   const auto found = std::ranges::find(all_dtypes, dtype, &DTypeEntry::dtype);
   SOUP_REQUIRE(found != all_dtypes.end(), "a data type outside the enumeration");
   return *found;
-}
-
-// Header texts can be hostile: what is quoted in a message stays short.
-std::string shown(std::string_view text) {
-  constexpr std::size_t most_shown = 80;
-  return text.size() <= most_shown ? std::string(text) : std::string(text.substr(0, most_shown)) + "...";
 }
 
 // Receives the parser's events and accepts only the one structure that the format allows. Events instead of a JSON
@@ -97,13 +92,13 @@ class HeaderReader final : public json::json_sax_t {
       case Place::metadata:
         field_ = text;
         if (header_.metadata.contains(field_)) {
-          refuse(fmt::format("the key \"{}\" is there twice", shown(field_)));
+          refuse(fmt::format("the key \"{}\" is there twice", excerpt(field_)));
         }
         return true;
       default:
         field_ = text;
         if (field_ != "dtype" && field_ != "shape" && field_ != "data_offsets") {
-          refuse(fmt::format("unknown field \"{}\"; the format has dtype, shape and data_offsets", shown(field_)));
+          refuse(fmt::format("unknown field \"{}\"; the format has dtype, shape and data_offsets", excerpt(field_)));
         }
         if ((field_ == "dtype" && dtype_) || (field_ == "shape" && shape_) || (field_ == "data_offsets" && offsets_)) {
           refuse(fmt::format("the field \"{}\" is there twice", field_));
@@ -146,7 +141,7 @@ class HeaderReader final : public json::json_sax_t {
     const auto found = std::ranges::find(all_dtypes, text, &DTypeEntry::name);
     if (found == all_dtypes.end()) {
       refuse(fmt::format("unknown dtype \"{}\"; known are F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL",
-                         shown(text)));
+                         excerpt(text)));
     }
     dtype_ = found->dtype;
     return true;
@@ -165,7 +160,7 @@ class HeaderReader final : public json::json_sax_t {
 
   bool number_integer(number_integer_t value) override { return unexpected(fmt::format("the number {}", value)); }
   bool number_float(number_float_t /*value*/, const string_t& text) override {
-    return unexpected("the number " + shown(text));
+    return unexpected("the number " + excerpt(text));
   }
   bool null() override { return unexpected("null"); }
   bool boolean(bool value) override { return unexpected(value ? "true" : "false"); }
@@ -173,7 +168,7 @@ class HeaderReader final : public json::json_sax_t {
 
   bool parse_error(std::size_t position, const std::string& /*last_token*/, const json::exception& error) override {
     throw DataError(path_,
-                    fmt::format("the safetensors header is not JSON, at byte {}: {}", position, shown(error.what())));
+                    fmt::format("the safetensors header is not JSON, at byte {}: {}", position, excerpt(error.what())));
   }
 
  private:
@@ -183,7 +178,7 @@ class HeaderReader final : public json::json_sax_t {
   [[noreturn]] void refuse(std::string_view message) const {
     const bool metadata = place_ == Place::metadata;
     throw DataError(path_, metadata ? fmt::format("__metadata__: {}", message)
-                                    : fmt::format("tensor \"{}\": {}", shown(name_), message));
+                                    : fmt::format("tensor \"{}\": {}", excerpt(name_), message));
   }
 
   [[noreturn]] bool unexpected(std::string_view what) const {
@@ -192,7 +187,7 @@ class HeaderReader final : public json::json_sax_t {
       case Place::done:
         throw DataError(path_, fmt::format("the safetensors header is {} instead of an object", what));
       case Place::metadata:
-        refuse(fmt::format("\"{}\" is {} instead of a string", shown(field_), what));
+        refuse(fmt::format("\"{}\" is {} instead of a string", excerpt(field_), what));
       case Place::tensor_or_metadata:
         refuse(fmt::format("it is {} instead of an object", what));
       default:
@@ -214,8 +209,8 @@ class HeaderReader final : public json::json_sax_t {
     }
     const ByteCount expected = byte_count(tensor.shape, tensor.dtype);
     if (!expected.valid || expected.bytes != tensor.end - tensor.begin) {
-      refuse(fmt::format("shape [{}] of {} needs {} bytes, but data_offsets span {}", fmt::join(tensor.shape, ", "),
-                         name_of(tensor.dtype),
+      refuse(fmt::format("shape [{}] of {} needs {} bytes, but data_offsets span {}",
+                         excerpt(fmt::format("{}", fmt::join(tensor.shape, ", "))), name_of(tensor.dtype),
                          expected.valid ? std::to_string(expected.bytes) : std::string("more than 2^63"),
                          tensor.end - tensor.begin));
     }
@@ -242,7 +237,7 @@ void check_coverage(std::span<const TensorInfo> tensors, std::uint64_t data_byte
     if (tensor.begin != covered) {
       throw DataError(path,
                       fmt::format("tensor \"{}\" begins at byte {} of the data, but the tensors before it end at {}",
-                                  shown(tensor.name), tensor.begin, covered));
+                                  excerpt(tensor.name), tensor.begin, covered));
     }
     covered = tensor.end;
   }

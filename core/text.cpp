@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <numeric>
 
 namespace soup {
@@ -47,12 +48,28 @@ bool is_utf8(std::string_view text) {
   return utf8::is_valid(text.begin(), text.end());
 }
 
+std::string excerpt(std::string_view text, std::size_t most_bytes) {
+  std::size_t end = std::min(text.size(), most_bytes);
+  const auto continues = [&](std::size_t i) { return (static_cast<unsigned char>(text[i]) & 0xC0U) == 0x80U; };
+  constexpr int most_continuing = 3;  // bytes of one character
+  for (int i = 0; i < most_continuing && 0 < end && end < text.size() && continues(end); ++i) {
+    --end;
+  }
+  std::string shown;
+  utf8::replace_invalid(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), std::back_inserter(shown));
+  return end < text.size() ? shown + "..." : shown;
+}
+
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
   const std::string lower = lower_case(word);
   // A third of the letters may be wrong; a suggestion further away confuses more than it helps.
   std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
   std::string best;
   for (const std::string& candidate : candidates) {
+    const auto [shorter, longer] = std::minmax({word.size(), candidate.size()});
+    if (longer - shorter >= best_distance) {  // at least so many edits; a word from a hostile file can be very long
+      continue;
+    }
     const std::size_t distance = edit_distance(lower, lower_case(candidate));
     if (distance < best_distance && distance < word.size()) {
       best_distance = distance;

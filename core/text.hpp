@@ -1,6 +1,7 @@
 // Small helpers on text that several folders need.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,6 +10,9 @@
 namespace soup {
 
 [[nodiscard]] bool is_utf8(std::string_view text);
+// What a message shows of a text from elsewhere: always UTF-8 (U+FFFD for what is not), cut between characters, with
+// "..." behind it, when it is longer than `most_bytes`.
+[[nodiscard]] std::string excerpt(std::string_view text, std::size_t most_bytes = 80);
 // Nearest of `candidates` by edit distance, or "" when none is near enough to suggest.
 [[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> candidates);
 // "1.2 GiB", "340 KiB".

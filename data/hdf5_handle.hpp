@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/text.hpp"
 
 namespace soup {
 
@@ -66,6 +67,7 @@ class Hdf5Quiet {
 
 // The innermost message of HDF5's error stack: the cause.
 inline std::string hdf5_error_text() {
+  constexpr std::size_t longest = 1000;  // it can quote a hostile file
   std::string text;
   const auto innermost = [](unsigned, const H5E_error2_t* entry, void* out) -> herr_t {
     if (entry->desc != nullptr) {
@@ -73,8 +75,8 @@ inline std::string hdf5_error_text() {
     }
     return 0;
   };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &text);
-  return text.empty() ? "no further detail" : text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, innermost, &text);
+  return text.empty() ? "no further detail" : excerpt(text, longest);
 }
 
 // Passes `result` (an identifier or a status) on, or throws DataError: "<what>: <HDF5's reason>".

@@ -24,8 +24,8 @@ namespace {
 // Builds the tree from yaml-cpp's events and refuses what a configuration must not hold.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  TreeBuilder(std::shared_ptr<const std::string> origin, bool has_lines)
-      : origin_(std::move(origin)), has_lines_(has_lines) {}
+  TreeBuilder(std::string_view text, std::shared_ptr<const std::string> origin, bool has_lines)
+      : text_(text), origin_(std::move(origin)), has_lines_(has_lines) {}
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (root_) {
@@ -39,13 +39,19 @@ class TreeBuilder : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { add(node(mark, {}, anchor)); }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
-    // yaml-cpp reports "?" for plain and "!" for quoted scalars without a tag.
+    // yaml-cpp reports "?" for plain scalars without a tag, and "!" for quotes, for blocks, and for
+    // that tag itself.
+    const auto begin = static_cast<std::size_t>(mark.pos);
+    const char first = tag == "!" && begin < text_.size() ? text_[begin] : '\0';
+    if (tag == "!" && std::string_view("\"'|>").find(first) == std::string_view::npos) {
+      refuse(mark, "a tag (!) is not allowed", "write the value without a tag");
+    }
     YamlNode scalar = node(mark, tag == "!" || tag == "?" ? std::string() : tag, anchor);
     scalar.kind = YamlNode::Kind::scalar;
     scalar.text = value;
     scalar.quoted = tag == "!";
-    if (scalar.quoted) {
-      last_quote_ = mark.pos;
+    if (first == '"' || first == '\'') {
+      last_quote_ = begin;
     }
     add(std::move(scalar));
   }
@@ -62,7 +68,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   [[nodiscard]] std::optional<YamlNode>& root() { return root_; }
   // Where the last quoted scalar begins, in bytes of the text.
-  [[nodiscard]] std::optional<int> last_quote() const { return last_quote_; }
+  [[nodiscard]] std::optional<std::size_t> last_quote() const { return last_quote_; }
 
  private:
   struct Open {
@@ -145,10 +151,11 @@ class TreeBuilder : public YAML::EventHandler {
     return key.text;
   }
 
+  std::string_view text_;
   std::shared_ptr<const std::string> origin_;
   bool has_lines_;
   std::optional<YamlNode> root_;
-  std::optional<int> last_quote_;
+  std::optional<std::size_t> last_quote_;
   std::vector<Open> stack_;
 };
 
@@ -189,7 +196,6 @@ void check_text(std::string_view text, std::string_view origin, bool has_lines) 
 // yaml-cpp takes a quoted text that the end of the file cuts off; a truncated file must not pass. Only the last one can
 // be open.
 void check_last_quote(std::string_view text, std::size_t begin, std::string_view origin, bool has_lines) {
-  SOUP_REQUIRE(begin < text.size() && (text[begin] == '"' || text[begin] == '\''), "a quoted scalar without a quote");
   const char quote = text[begin];
   std::size_t i = begin + 1;
   while (i < text.size() && text[i] != quote) {
@@ -212,7 +218,7 @@ YamlNode parse(std::string_view text, std::string_view origin, bool has_lines) {
   if (text.starts_with(byte_order_mark)) {
     text.remove_prefix(byte_order_mark.size());
   }
-  TreeBuilder builder(std::make_shared<const std::string>(origin), has_lines);
+  TreeBuilder builder(text, std::make_shared<const std::string>(origin), has_lines);
   std::istringstream stream{std::string(text)};
   try {
     YAML::Parser parser(stream);
@@ -220,11 +226,11 @@ YamlNode parse(std::string_view text, std::string_view origin, bool has_lines) {
     }
   } catch (const YAML::Exception& error) {
     const int line = has_lines && !error.mark.is_null() ? error.mark.line + 1 : 0;
-    throw ConfigError(yaml_place(origin, line), {}, fmt::format("not YAML: {}", error.msg),
+    throw ConfigError(yaml_place(origin, line), {}, fmt::format("not YAML: {}", excerpt(error.msg, 200)),
                       "check indentation, colons and quotes on this line and the one before");
   }
   if (builder.last_quote()) {
-    check_last_quote(text, static_cast<std::size_t>(*builder.last_quote()), origin, has_lines);
+    check_last_quote(text, *builder.last_quote(), origin, has_lines);
   }
   if (!builder.root()) {
     YamlNode empty;

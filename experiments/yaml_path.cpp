@@ -89,7 +89,8 @@ void apply_override(YamlNode& root, std::string_view assignment) {
       node->line = 0;
     }
     if (node->kind != YamlNode::Kind::map) {
-      throw ConfigError(origin, {}, fmt::format("\"{}\" is a key, but there is {} here", step.key, node->described()),
+      throw ConfigError(origin, {},
+                        fmt::format("\"{}\" is a key, but there is {} here", shortened(step.key), node->described()),
                         form);
     }
     const auto entry =

@@ -4,7 +4,11 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
+
 namespace soup {
+
+YamlNode::YamlNode() = default;
 
 std::string YamlNode::where() const {
   return origin ? yaml_place(*origin, line) : std::string();
@@ -35,14 +39,7 @@ std::string yaml_place(std::string_view origin, int line) {
 
 std::string shortened(std::string_view text) {
   constexpr std::size_t shown_bytes = 40;
-  if (text.size() <= shown_bytes) {
-    return std::string(text);
-  }
-  std::size_t end = shown_bytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) {
-    --end;
-  }
-  return std::string(text.substr(0, end)) + "...";
+  return excerpt(text, shown_bytes);
 }
 
 }  // namespace soup

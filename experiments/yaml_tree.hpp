@@ -13,6 +13,8 @@ namespace soup {
 inline constexpr int yaml_max_depth = 32;
 
 struct YamlNode {
+  YamlNode();  // in the .cpp: clang 14 cannot make it while the class is incomplete
+
   enum class Kind { null, scalar, list, map };
 
   Kind kind = Kind::null;

@@ -15,6 +15,7 @@
 #include "core/error.hpp"
 #include "core/file_descriptor.hpp"
 #include "core/safetensors_header.hpp"
+#include "core/text.hpp"
 #include "data/hdf5_handle.hpp"
 
 namespace soup {
@@ -122,15 +123,7 @@ class Hdf5Store final : public WeightStore {
 
   std::vector<WeightTensor> find_tensors() {
     const Hdf5Quiet quiet;
-    std::vector<std::string> names;
-    const auto visit = [](hid_t, const char* name, const H5O_info_t* info, void* out) -> herr_t {
-      if (info->type == H5O_TYPE_DATASET) {
-        static_cast<std::vector<std::string>*>(out)->emplace_back(name);
-      }
-      return 0;
-    };
-    hdf5_check(H5Ovisit2(file_.get(), H5_INDEX_NAME, H5_ITER_INC, visit, &names, H5O_INFO_BASIC), path_,
-               "cannot list its datasets");
+    std::vector<std::string> names = dataset_names();
     std::ranges::sort(names);
     std::vector<WeightTensor> tensors;
     for (const std::string& name : names) {
@@ -144,6 +137,9 @@ class Hdf5Store final : public WeightStore {
 
   void read(std::size_t tensor, std::uint64_t offset, std::span<std::byte> out) const override {
     const Dataset& from = datasets_.at(tensor);
+    if (out.empty()) {  // of a scalar the library would write one element even so
+      return;
+    }
     if (from.flat) {
       raw_.read_at(*from.flat + offset, out, path_);
       return;
@@ -163,28 +159,84 @@ class Hdf5Store final : public WeightStore {
   }
 
  private:
+  // Every name a dataset has: what shares its elements with another must not be missing. Throws DataError for what
+  // would be skipped, or would lead out of the file.
+  [[nodiscard]] std::vector<std::string> dataset_names() const {
+    struct Found {
+      std::vector<std::string> datasets;
+      std::string link;   // soft or external
+      std::string group;  // with several names, of which only one is visited
+    } found;
+    const auto visit = [](hid_t file, const char* name, const H5L_info_t* link, void* out) -> herr_t {
+      auto& into = *static_cast<Found*>(out);
+      if (link->type != H5L_TYPE_HARD) {
+        into.link = name;
+        return 0;
+      }
+      H5O_info_t object;
+      if (H5Oget_info_by_name2(file, name, &object, H5O_INFO_BASIC, H5P_DEFAULT) < 0) {
+        return -1;
+      }
+      if (object.type == H5O_TYPE_DATASET) {
+        into.datasets.emplace_back(name);
+      } else if (object.type == H5O_TYPE_GROUP && object.rc > 1) {
+        into.group = name;
+      }
+      return 0;
+    };
+    hdf5_check(H5Lvisit(file_.get(), H5_INDEX_NAME, H5_ITER_INC, visit, &found), path_, "cannot list its datasets");
+    for (const std::string& name : found.datasets) {
+      check_name(name);
+    }
+    if (!found.link.empty() || !found.group.empty()) {
+      const bool link = !found.link.empty();
+      throw DataError(path_,
+                      fmt::format("{} is {}", excerpt(link ? found.link : found.group),
+                                  link ? "a link to another place or file" : "a group with several names"),
+                      "write each tensor into the file under its own name");
+    }
+    return std::move(found.datasets);
+  }
+
+  // It becomes a tensor's name in safetensors files.
+  void check_name(const std::string& name) const {
+    if (!is_utf8(name)) {
+      throw DataError(path_, "a dataset's name is not UTF-8");
+    }
+    if (name == "__metadata__") {
+      throw DataError(path_, "dataset __metadata__ has the name that safetensors keeps for metadata");
+    }
+  }
+
   WeightTensor add(const std::string& name) {
     Dataset entry;
-    entry.dataset =
-        Hdf5Dataset(hdf5_check(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), path_, "cannot open dataset " + name));
-    const Hdf5Type type(hdf5_check(H5Dget_type(entry.dataset.get()), path_, "cannot read the type of " + name));
+    entry.dataset = Hdf5Dataset(
+        hdf5_check(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), path_, "cannot open dataset " + excerpt(name)));
+    const Hdf5Type type(
+        hdf5_check(H5Dget_type(entry.dataset.get()), path_, "cannot read the type of " + excerpt(name)));
+    if (lies_elsewhere(entry.dataset.get())) {
+      throw DataError(path_, fmt::format("dataset {} keeps its elements in another file", excerpt(name)),
+                      "copy its elements into this file");
+    }
     const std::optional<DType> dtype = dtype_of(type.get());
     if (!dtype || (*dtype == DType::f16 && !is_ieee_half(type.get()))) {
-      throw DataError(path_, fmt::format("dataset {} holds no numbers that soup knows", name),
+      throw DataError(path_, fmt::format("dataset {} holds no numbers that soup knows", excerpt(name)),
                       "weights are floats of 64, 32 or 16 bits (IEEE 754) or integers");
     }
-    const Hdf5Space space(hdf5_check(H5Dget_space(entry.dataset.get()), path_, "cannot read the shape of " + name));
+    const Hdf5Space space(
+        hdf5_check(H5Dget_space(entry.dataset.get()), path_, "cannot read the shape of " + excerpt(name)));
     const H5S_class_t kind = H5Sget_simple_extent_type(space.get());
     if (kind == H5S_NULL) {
-      throw DataError(path_, fmt::format("dataset {} is empty (a null dataspace)", name));
+      throw DataError(path_, fmt::format("dataset {} is empty (a null dataspace)", excerpt(name)));
     }
-    const int rank = hdf5_check(H5Sget_simple_extent_ndims(space.get()), path_, "cannot read the rank of " + name);
+    const int rank =
+        hdf5_check(H5Sget_simple_extent_ndims(space.get()), path_, "cannot read the rank of " + excerpt(name));
     std::vector<hsize_t> extents(static_cast<std::size_t>(rank));
     hdf5_check(H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr), path_, "cannot read the shape");
     WeightTensor tensor{name, *dtype, {extents.begin(), extents.end()}, 0, 0};
     const ByteCount count = byte_count(tensor.shape, *dtype);
     if (!count.valid) {
-      throw DataError(path_, fmt::format("dataset {} has an absurd shape", name));
+      throw DataError(path_, fmt::format("dataset {} has an absurd shape", excerpt(name)));
     }
     tensor.elements = count.bytes / size_of(*dtype);
     entry.type = memory_type(path_, *dtype, type.get());
@@ -195,13 +247,19 @@ class Hdf5Store final : public WeightStore {
     return tensor;
   }
 
+  [[nodiscard]] bool lies_elsewhere(hid_t dataset) const {
+    const Hdf5Properties properties(
+        hdf5_check(H5Dget_create_plist(dataset), path_, "cannot read the layout of a dataset"));
+    return H5Pget_layout(properties.get()) == H5D_VIRTUAL || H5Pget_external_count(properties.get()) != 0;
+  }
+
   // Where the elements lie in the file just as read() gives them; nullopt when only the library can tell.
   [[nodiscard]] std::optional<std::uint64_t> flat_offset(hid_t dataset, hid_t file_type, hid_t type,
                                                          std::uint64_t bytes) const {
     const Hdf5Properties properties(
         hdf5_check(H5Dget_create_plist(dataset), path_, "cannot read the layout of a dataset"));
-    if (H5Pget_layout(properties.get()) != H5D_CONTIGUOUS || H5Pget_external_count(properties.get()) != 0 ||
-        H5Tequal(file_type, type) <= 0 || H5Dget_storage_size(dataset) != bytes) {
+    if (H5Pget_layout(properties.get()) != H5D_CONTIGUOUS || H5Tequal(file_type, type) <= 0 ||
+        H5Dget_storage_size(dataset) != bytes) {
       return std::nullopt;
     }
     const haddr_t offset = H5Dget_offset(dataset);

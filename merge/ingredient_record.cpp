@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/text.hpp"
 #include "merge/model_folder.hpp"
 #include "merge/strict_json.hpp"
 
@@ -31,7 +32,7 @@ IngredientRecord read_ingredient_record(const std::filesystem::path& model_folde
   const std::string kind = object.text("kind");
   const auto known = std::ranges::find(kind_names, kind, [](const auto& pair) { return std::string(pair.second); });
   if (known == kind_names.end()) {
-    object.refuse("kind", "is \"" + kind + "\", but must be base, ingredient or paragon");
+    object.refuse("kind", "is \"" + excerpt(kind) + "\", but must be base, ingredient or paragon");
   }
   record.kind = known->first;
   record.base_digest = object.optional_digest("base_digest");
@@ -45,7 +46,7 @@ IngredientRecord read_ingredient_record(const std::filesystem::path& model_folde
   const std::string seed = object.text("seed");  // text: JSON numbers hold 53 bits
   const auto parsed = std::from_chars(seed.data(), seed.data() + seed.size(), record.seed);
   if (parsed.ec != std::errc{} || parsed.ptr != seed.data() + seed.size()) {
-    object.refuse("seed", "is \"" + seed + "\", not a 64-bit number");
+    object.refuse("seed", "is \"" + excerpt(seed) + "\", not a 64-bit number");
   }
   record.shards = object.texts("shards");
   record.trained_parts = object.texts("trained_parts");

@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include "core/error.hpp"
+#include "core/text.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/strict_json.hpp"
 #include "merge/weights_digest.hpp"
@@ -50,7 +51,10 @@ LedgerIngredient ingredient_from_json(StrictObject object) {
   StrictObject parts = object.object("parts");
   for (const std::string& name : parts.keys()) {
     StrictObject part = parts.object(name);
-    ingredient.parts[name] = {part.digest("digest"), part.number("largest")};
+    const LedgerPart& read = ingredient.parts[name] = {part.digest("digest"), part.number("largest")};
+    if (read.largest < 0.0) {
+      part.refuse("largest", fmt::format("is {}, but is the largest |w| of the part", read.largest));
+    }
     part.done();
   }
   object.done();
@@ -93,7 +97,7 @@ LedgerEvent event_from_json(StrictObject object) {
   LedgerEvent event{object.text("action"), object.text("ingredient"), object.integer("total_weight", 1),
                     object.text("time")};
   if (event.action != "made" && event.action != "added" && event.action != "removed") {
-    object.refuse("action", fmt::format("is \"{}\", but must be made, added or removed", event.action));
+    object.refuse("action", fmt::format("is \"{}\", but must be made, added or removed", excerpt(event.action)));
   }
   object.done();
   return event;
@@ -113,13 +117,13 @@ void require_consistent(const Ledger& ledger, const std::string& soup_digest, co
     }
     if (before != nullptr && before->name >= ingredient.name) {
       throw DataError(path, fmt::format("ingredients must be sorted by name and unique, but {} stands before {}",
-                                        before->name, ingredient.name));
+                                        excerpt(before->name), excerpt(ingredient.name)));
     }
     before = &ingredient;
     if (!std::ranges::equal(
             ingredient.parts, ledger.parts, {}, [](const auto& part) { return part.first; },
             [](const auto& part) { return part.first; })) {
-      throw DataError(path, fmt::format("ingredient {} has other parts than the soup", ingredient.name));
+      throw DataError(path, fmt::format("ingredient {} has other parts than the soup", excerpt(ingredient.name)));
     }
   }
   if (total != ledger.total_weight) {
@@ -131,7 +135,7 @@ void require_consistent(const Ledger& ledger, const std::string& soup_digest, co
                     fmt::format("soup_digest is {}, but the parts give {}", soup_digest, ledger.soup_digest().hex()));
   }
   if (ledger.method() != method) {
-    throw DataError(path, fmt::format("method is \"{}\", but the weights are {}", method, ledger.method()));
+    throw DataError(path, fmt::format("method is \"{}\", but the weights are {}", excerpt(method), ledger.method()));
   }
 }
 
@@ -213,7 +217,8 @@ Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
   ledger.total_weight = object.integer("total_weight", 1, std::int64_t{1} << 53);
   ledger.dtype = object.text("dtype");
   if (std::ranges::find(soup_dtypes, ledger.dtype) == soup_dtypes.end()) {
-    object.refuse("dtype", fmt::format("is \"{}\", but must be one of {}", ledger.dtype, fmt::join(soup_dtypes, ", ")));
+    object.refuse("dtype",
+                  fmt::format("is \"{}\", but must be one of {}", excerpt(ledger.dtype), fmt::join(soup_dtypes, ", ")));
   }
   ledger.base_digest = object.optional_digest("base_digest");
   StrictObject parts = object.object("parts");

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <climits>
 #include <cstring>
 #include <set>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 #include "core/error.hpp"
 #include "core/file_descriptor.hpp"
 #include "core/safetensors_header.hpp"
+#include "core/text.hpp"
 #include "merge/strict_json.hpp"
 
 namespace soup {
@@ -74,12 +76,13 @@ std::map<std::string, std::string> weight_map(const fs::path& index) {
   std::map<std::string, std::string> files;
   for (const auto& [tensor, file] : map->items()) {
     if (!file.is_string()) {
-      throw DataError(index, fmt::format("weight_map gives tensor {} no file name", tensor));
+      throw DataError(index, fmt::format("weight_map gives tensor {} no file name", excerpt(tensor)));
     }
     const auto& name = file.get_ref<const std::string&>();
     if (name.empty() || name.find('/') != std::string::npos || name.starts_with(".") ||
-        name.find('\0') != std::string::npos) {
-      throw DataError(index, fmt::format("weight_map names \"{}\", which is no plain file name in its folder", name),
+        name.find('\0') != std::string::npos || name.size() > NAME_MAX) {
+      throw DataError(index,
+                      fmt::format("weight_map names \"{}\", which is no plain file name in its folder", excerpt(name)),
                       "an index may only name files that lie beside it");
     }
     files.emplace(tensor, name);
@@ -100,7 +103,7 @@ OpenedWeights open_safetensors(const std::vector<fs::path>& files) {
       const std::string& name = opened.tensors[tensor].name;
       const auto [place, is_new] = seen.emplace(name, i);
       if (!is_new) {
-        throw DataError(files[i], "tensor " + name + " is also in " + files[place->second].string(),
+        throw DataError(files[i], "tensor " + excerpt(name) + " is also in " + files[place->second].string(),
                         "one part of a model holds each tensor once; for variants in one folder see --variant");
       }
     }
@@ -118,7 +121,8 @@ OpenedWeights open_safetensors_index(const fs::path& index, std::vector<fs::path
   files.clear();
   for (const std::string& name : names) {
     files.push_back(index.parent_path() / name);
-    if (!fs::exists(files.back())) {
+    std::error_code error;
+    if (!fs::exists(files.back(), error)) {
       throw DataError(files.back(), "does not exist, but " + index.filename().string() + " names it");
     }
   }
@@ -127,7 +131,7 @@ OpenedWeights open_safetensors_index(const fs::path& index, std::vector<fs::path
     const auto entry = map.find(tensor.name);
     const std::string holder = files[tensor.file].filename().string();
     if (entry == map.end() || entry->second != holder) {
-      throw DataError(index, fmt::format("tensor {} is in {}, but the index says {}", tensor.name, holder,
+      throw DataError(index, fmt::format("tensor {} is in {}, but the index says {}", excerpt(tensor.name), holder,
                                          entry == map.end() ? "nothing of it" : entry->second));
     }
   }
@@ -138,7 +142,8 @@ OpenedWeights open_safetensors_index(const fs::path& index, std::vector<fs::path
     }
     for (const auto& [tensor, file] : map) {
       if (!present.contains(tensor)) {
-        throw DataError(index, fmt::format("the index names tensor {} in {}, but it is not there", tensor, file));
+        throw DataError(index,
+                        fmt::format("the index names tensor {} in {}, but it is not there", excerpt(tensor), file));
       }
     }
   }

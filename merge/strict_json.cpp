@@ -14,23 +14,40 @@ namespace soup {
 
 using nlohmann::json;
 
+namespace {
+
+// What a message quotes of a file, and what a message says of one key, in bytes.
+constexpr std::size_t longest_quote = 200;
+constexpr std::size_t longest_problem = 1000;
+// What soup and its peers write has five levels; copying and printing a value takes stack for each.
+constexpr int most_levels = 64;
+
+}  // namespace
+
 json parse_json(std::string_view text, const std::filesystem::path& path) {
+  // nlohmann takes a NUL for the end, and would let anything follow it.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    throw DataError(path, fmt::format("not valid JSON: byte {} is a NUL", nul));
+  }
   // nlohmann keeps the last of repeated keys silently: look at each key as it is parsed.
   std::vector<std::set<std::string>> open_objects;
-  const auto on_event = [&](int, json::parse_event_t event, json& parsed) {
+  const auto on_event = [&](int level, json::parse_event_t event, json& parsed) {
+    if (level > most_levels) {
+      throw DataError(path, fmt::format("nested deeper than {} levels", most_levels));
+    }
     if (event == json::parse_event_t::object_start) {
       open_objects.emplace_back();
     } else if (event == json::parse_event_t::object_end) {
       open_objects.pop_back();
     } else if (event == json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
-      throw DataError(path, fmt::format("key \"{}\" appears twice in one object", parsed.get<std::string>()));
+      throw DataError(path, fmt::format("key \"{}\" appears twice in one object", excerpt(parsed.get<std::string>())));
     }
     return true;
   };
   try {
     return json::parse(text, on_event);
   } catch (const json::exception& error) {
-    throw DataError(path, fmt::format("not valid JSON: {}", error.what()));
+    throw DataError(path, fmt::format("not valid JSON: {}", excerpt(error.what(), longest_quote)));
   }
 }
 
@@ -45,8 +62,9 @@ void write_json(const std::filesystem::path& path, const json& value) {
 StrictObject::StrictObject(const json& value, std::filesystem::path path, std::string key_path)
     : value_(&value), path_(std::move(path)), key_path_(std::move(key_path)) {
   if (!value.is_object()) {
-    throw DataError(
-        path_, fmt::format("{} is {}, not an object", key_path_.empty() ? "the file" : key_path_, value.type_name()));
+    throw DataError(path_,
+                    fmt::format("{} is {}, not an object",
+                                key_path_.empty() ? "the file" : excerpt(key_path_, longest_quote), value.type_name()));
   }
 }
 
@@ -59,7 +77,7 @@ json digest_or_null(const std::optional<Digest>& digest) {
 }
 
 void StrictObject::refuse(const std::string& key, const std::string& problem) const {
-  throw DataError(path_, fmt::format("{} {}", path_of(key), problem));
+  throw DataError(path_, fmt::format("{} {}", excerpt(path_of(key), longest_quote), excerpt(problem, longest_problem)));
 }
 
 const json& StrictObject::take(const std::string& key) {
@@ -82,7 +100,7 @@ std::string StrictObject::text(const std::string& key) {
 std::int64_t StrictObject::integer(const std::string& key, std::int64_t least, std::int64_t most) {
   const json& value = take(key);
   if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX)) {
-    refuse(key, fmt::format("is {}, not an integer", value.dump()));
+    refuse(key, fmt::format("is {}, not an integer", excerpt(value.dump(), longest_quote)));
   }
   const auto number = value.get<std::int64_t>();
   if (number < least || number > most) {
@@ -104,7 +122,7 @@ Digest StrictObject::digest(const std::string& key) {
   try {
     return Digest::from_hex(hex);
   } catch (const ConfigError&) {
-    refuse(key, fmt::format("is \"{}\", not the 64 hex digits of a SHA-256 digest", hex));
+    refuse(key, fmt::format("is \"{}\", not the 64 hex digits of a SHA-256 digest", excerpt(hex, longest_quote)));
   }
 }
 
@@ -159,7 +177,7 @@ void StrictObject::done() const {
     if (!taken_.contains(key)) {
       const std::vector<std::string> known(taken_.begin(), taken_.end());
       const std::string near = nearest(key, known);
-      throw DataError(path_, fmt::format("{} is not a known key", path_of(key)),
+      throw DataError(path_, fmt::format("{} is not a known key", excerpt(path_of(key), longest_quote)),
                       near.empty() ? "a newer soup may have written this file" : fmt::format("did you mean {}?", near));
     }
   }

@@ -14,7 +14,7 @@
 
 namespace soup {
 
-// Parses text that must be one JSON value without repeated keys.
+// Parses text that must be one JSON value without repeated keys, nested 64 levels at most.
 nlohmann::json parse_json(std::string_view text, const std::filesystem::path& path);
 // Reads a file of at most 64 MiB.
 nlohmann::json read_json(const std::filesystem::path& path);

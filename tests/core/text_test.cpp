@@ -4,11 +4,32 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <string>
+#include <vector>
 
 namespace soup {
 namespace {
 
 using Strings = std::vector<std::string>;
+
+TEST(Text, ExcerptsAreShortAndUtf8WhateverTheTextIs) {
+  EXPECT_EQ(excerpt("abc", 3), "abc");
+  EXPECT_EQ(excerpt("abcd", 3), "abc...");
+  EXPECT_EQ(excerpt("", 0), "");
+  EXPECT_EQ(excerpt("abc", 0), "...");
+  EXPECT_EQ(excerpt("a\xC3\xA4z", 3), "a\xC3\xA4...");
+  EXPECT_EQ(excerpt("a\xC3\xA4z", 2), "a...");                   // not within a character
+  EXPECT_EQ(excerpt("\xF0\x9F\x98\x80z", 3), "...");             // of four bytes
+  EXPECT_EQ(excerpt("a\xFFz"), "a\xEF\xBF\xBDz");                // U+FFFD for what is no UTF-8
+  EXPECT_EQ(excerpt("\xC3"), "\xEF\xBF\xBD");                    // and for what the text cuts
+  EXPECT_TRUE(is_utf8(excerpt(std::string(1000, '\x80'), 80)));  // continuation bytes alone
+  EXPECT_EQ(excerpt(std::string(81, 'x')), std::string(80, 'x') + "...");
+}
+
+TEST(Text, NearestLooksAtNoWordThatIsFarTooLong) {
+  const std::vector<std::string> words = {"weight_map"};
+  EXPECT_EQ(nearest(std::string(100'000'000, 'w'), words), "");
+}
 
 TEST(Utf8, AcceptsWhatUnicodeAllows) {
   EXPECT_TRUE(is_utf8(""));

@@ -60,12 +60,22 @@ TEST(YamlTree, TakesEveryKindOfQuote) {
   EXPECT_EQ(find_at(root, "d[1]")->text, "q");
 }
 
+TEST(YamlTree, TakesBlocksOfText) {
+  const YamlNode root = parse_yaml("a: |\n  it's\n   two \"lines\n\nb: >-\n  one\n  line\n", "x.yaml");
+  EXPECT_EQ(root.find("a")->text, "it's\n two \"lines\n");
+  EXPECT_EQ(root.find("b")->text, "one line");
+  EXPECT_EQ(parse_yaml("a: \"x\"\nb: |\n  it's", "x.yaml").find("b")->text, "it's");
+}
+
 TEST(YamlTree, RefusesTabs) {
   EXPECT_THAT(refusal("a:\n\tb: 1\n"), AllOf(StartsWith("x.yaml:2: a tab in column 1"), HasSubstr("spaces")));
   EXPECT_THAT(refusal("a: 1 \t# note\n"), StartsWith("x.yaml:1: a tab in column 6"));
 }
 
 TEST(YamlTree, RefusesReferencesAndTags) {
+  for (const char* text : {"a: ! x\n", "a: ! \"x\"\n", "a: ! |\n  x\n"}) {
+    EXPECT_THAT(refusal(text), HasSubstr("a tag (!) is not allowed")) << text;
+  }
   EXPECT_THAT(refusal("a: &x 1\n"), AllOf(StartsWith("x.yaml:1: "), HasSubstr("anchor")));
   EXPECT_THAT(refusal("a: &x {b: 1}\nc: *x\n"), HasSubstr("anchor"));
   EXPECT_THAT(refusal("a: 1\nb: *x\n"), StartsWith("x.yaml:2: "));
@@ -101,6 +111,8 @@ TEST(YamlTree, RefusesBrokenSyntaxWithALine) {
   EXPECT_THAT(refusal("a: 1\nb: [1, 2\n"), AllOf(StartsWith("x.yaml:"), HasSubstr("not YAML")));
   EXPECT_THAT(refusal("b: 1\na: \"open\n"), StartsWith("x.yaml:2: not YAML: a quote that is never closed"));
   EXPECT_THAT(refusal("a: 'open\n"), HasSubstr("never closed"));
+  // yaml-cpp quotes the first byte of a character: U+FFFD stands for it.
+  EXPECT_THAT(refusal("a: \"\\\xE2\x80\xA8\"\n"), HasSubstr("not YAML: unknown escape character: \xEF\xBF\xBD"));
   EXPECT_THAT(refusal("a: 'it''s open\n"), HasSubstr("never closed"));
   EXPECT_THAT(refusal("a: 'open''"), HasSubstr("not YAML"));
   EXPECT_THAT(refusal("a: \"open\\\""), HasSubstr("not YAML"));
