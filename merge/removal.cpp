@@ -87,15 +87,14 @@ NotCovered same_images(const RemovalFacts& facts) {
 
 NotCovered choices(const RemovalFacts& facts) {
   const bool uniform = facts.before.method() == "uniform";
-  return {
-      "choices",
-      fmt::format("{} What was chosen while {} was in the soup stays chosen: {}which ingredients the soup has, how "
-                  "long and at what rates they were trained, which checkpoints were kept, where scores of such a "
-                  "soup decided it. The ledger does not record such choices.",
-                  uniform ? "All weights in the soup are equal, so none of them was fitted."
-                          : "The weights in the soup are not all equal; where they were fitted to scores, those that "
-                            "remain were fitted beside what is now removed.",
-                  facts.removed.name, uniform ? "" : "the weights, ")};
+  return {"choices",
+          fmt::format("{0} What was chosen while {1} was in the soup, or its shard among the others, stays chosen: "
+                      "{2}which ingredients there are, how long and at what rates they were trained, which of their "
+                      "images were dropped as duplicates of images of {1}. The ledger does not record such choices.",
+                      uniform ? "All weights in the soup are equal, so none of them was fitted."
+                              : "The weights in the soup are not all equal; where they were fitted to scores, those "
+                                "that remain were fitted beside what is now removed.",
+                      facts.removed.name, uniform ? "" : "the weights, ")};
 }
 
 NotCovered earlier_soups(const RemovalFacts& facts) {
@@ -184,6 +183,20 @@ Certificate describe_removal(const RemovalFacts& facts, const Ledger& after, con
                              copies(facts)};
   measure(facts, after, soup_folder_after, certificate);
   return certificate;
+}
+
+std::string inversion_text(const Certificate& certificate) {
+  std::string exactly = fmt::format("how exactly was not measured: {}", certificate.not_measured);
+  if (certificate.inversion) {
+    const std::optional<double> relative = certificate.inversion->relative_error();
+    exactly = relative ? fmt::format("to a relative error of {:.1e}", *relative)
+                       : "though here they equal those of the soup that remains";
+  }
+  return fmt::format(
+      "who has the soups before and after has {0}: (N*S_N - (N-n)*S_(N-n)) / n gives its weights, {1}. Where a soup "
+      "with "
+      "{0} was published, publishing this one publishes {0}.",
+      certificate.removed, exactly);
 }
 
 void keep_certificates(const fs::path& from, const fs::path& to) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "merge/certificate.hpp"
@@ -26,6 +27,9 @@ struct RemovalFacts {
 // the certificate. Throws DataError for the soups; Interrupted on a signal.
 Certificate describe_removal(const RemovalFacts& facts, const Ledger& after,
                              const std::filesystem::path& soup_folder_after);
+
+// That who has both soups has the ingredient, with the number that tells how exactly.
+std::string inversion_text(const Certificate& certificate);
 
 // Copies the certificates of a soup into another soup's folder.
 void keep_certificates(const std::filesystem::path& from, const std::filesystem::path& to);

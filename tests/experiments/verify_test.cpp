@@ -55,7 +55,7 @@ void flip_last_byte(const fs::path& file) {
 }
 
 std::size_t bad(const std::vector<Finding>& findings) {
-  return static_cast<std::size_t>(std::ranges::count(findings, false, &Finding::good));
+  return static_cast<std::size_t>(std::ranges::count(findings, FindingState::bad, &Finding::state));
 }
 
 class VerifyTest : public testing::Test {
@@ -70,7 +70,7 @@ TEST_F(VerifyTest, MakesASoupAgain) {
   merge({{"a", path("a"), 1}, {"b", path("b"), 2}}, path("soup"));
   std::vector<Finding> findings = verify(path("soup"));
   ASSERT_EQ(findings.size(), 1U);
-  EXPECT_TRUE(findings[0].good) << findings[0].detail;
+  EXPECT_TRUE(findings[0].good()) << findings[0].detail;
   EXPECT_THAT(findings[0].detail, HasSubstr("the same bits again from 2 ingredients, total weight 3"));
 
   write_model(path("b"), {0.1F, 0.2F, 0.30000004F});
@@ -104,7 +104,7 @@ TEST_F(VerifyTest, RecomputesAShardFile) {
   write_shard(path("s.h5"), 10);
   const std::vector<Finding> findings = verify(path("s.h5"));
   ASSERT_EQ(findings.size(), 1U);
-  EXPECT_TRUE(findings[0].good) << findings[0].detail;
+  EXPECT_TRUE(findings[0].good()) << findings[0].detail;
   EXPECT_THAT(findings[0].detail, HasSubstr("3 images"));
 }
 
@@ -135,7 +135,7 @@ TEST_F(VerifyTest, WalksTheStagesOfARun) {
   const std::vector<Finding> findings = verify(run);
   EXPECT_EQ(findings.size(), 5U) << "shard, duplicates, base, ingredient, and the ingredient's origin";
   for (const Finding& finding : findings) {
-    EXPECT_TRUE(finding.good) << finding.what << ": " << finding.detail;
+    EXPECT_TRUE(finding.good()) << finding.what << ": " << finding.detail;
   }
 
   write_file_atomically(exclusion_file(run, "one"), "[1]");
