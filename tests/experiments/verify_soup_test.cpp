@@ -233,7 +233,11 @@ TEST_F(VerifySoupTest, HistoriesThatDoNotLeadToTheLedger) {
       {[](json& h) { h.erase(2); }, ""},
       {[](json& h) { h[1]["total_weight"] = 5; }, "changes the total weight from 5 to 5"},
       {[](json& h) { h[2]["ingredient"] = "a"; }, "removes what was in the soup afterwards"},
-      {[](json& h) { h.push_back(h[0]); }, "wrong place"},
+      {[](json& h) {
+         h.push_back(h[0]);
+         h[4]["total_weight"] = 4;
+       },
+       "in the wrong place"},
   };
   for (const auto& [change, message] : changes) {
     write_file_atomically(soup_ / "ledger.json", good);
