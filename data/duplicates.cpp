@@ -39,41 +39,44 @@ double root_mean_square(std::span<const std::uint8_t> a, std::span<const std::ui
 // finds every near pair.
 class EarlierShards {
  public:
-  explicit EarlierShards(std::span<const ShardFile> shards) : shards_(shards) {}
-
-  void add(std::uint32_t shard) {
-    for (std::uint32_t i = 0; i < shards_[shard].size(); ++i) {
-      exact_.try_emplace(shards_[shard].pixel_digest(i), Place{shard, i});
+  // The shards must outlive this object.
+  void add(const ShardFile& shard) {
+    const auto number = static_cast<std::uint32_t>(shards_.size());
+    shards_.push_back(&shard);
+    for (std::uint32_t i = 0; i < shard.size(); ++i) {
+      exact_.try_emplace(shard.pixel_digest(i), Place{number, i});
       for (int band = 0; band < bands; ++band) {
-        by_band_[static_cast<std::size_t>(band)][band_of(shards_[shard].perceptual_hash(i), band)].push_back(
-            {shard, i});
+        by_band_[static_cast<std::size_t>(band)][band_of(shard.perceptual_hash(i), band)].push_back({number, i});
       }
     }
   }
 
-  [[nodiscard]] std::optional<DuplicatePair> nearest(std::uint32_t shard, std::uint32_t image,
-                                                     const DuplicateOptions& options) const {
-    const ShardFile& later = shards_[shard];
-    DuplicatePair best{.second_shard = shard, .second_image = image};
+  // The nearest match of an image of another shard; only an exact one without `near`.
+  [[nodiscard]] std::optional<DuplicatePair> nearest(const ShardFile& later, std::uint32_t image,
+                                                     const std::optional<DuplicateOptions>& near) const {
+    DuplicatePair best{.second_shard = shards_.size(), .second_image = image};
     if (const auto found = exact_.find(later.pixel_digest(image)); found != exact_.end()) {
       best.first_shard = found->second.shard;
       best.first_image = found->second.image;
       best.exact = true;
       return best;
     }
+    if (!near) {
+      return std::nullopt;
+    }
     const std::uint64_t hash = later.perceptual_hash(image);
     bool any = false;
     for (int band = 0; band < bands; ++band) {
       for (const Place& place : by_band_[static_cast<std::size_t>(band)][band_of(hash, band)]) {
-        const ShardFile& earlier = shards_[place.shard];
+        const ShardFile& earlier = *shards_[place.shard];
         const int distance = std::popcount(hash ^ earlier.perceptual_hash(place.image));
-        if (distance > options.hash_distance) {
+        if (distance > near->hash_distance) {
           continue;
         }
         const double rms = root_mean_square(later.pixels(image), earlier.pixels(place.image));
         const bool nearer =
             !any || std::tie(rms, place.shard, place.image) < std::tuple(best.rms, best.first_shard, best.first_image);
-        if (rms <= options.rms_limit && nearer) {
+        if (rms <= near->rms_limit && nearer) {
           best.first_shard = place.shard;
           best.first_image = place.image;
           best.distance = distance;
@@ -86,12 +89,30 @@ class EarlierShards {
   }
 
  private:
-  std::span<const ShardFile> shards_;
+  std::vector<const ShardFile*> shards_;
   std::map<Digest, Place> exact_;
   std::array<std::vector<std::vector<Place>>, bands> by_band_{
       std::vector<std::vector<Place>>(1 << 16), std::vector<std::vector<Place>>(1 << 16),
       std::vector<std::vector<Place>>(1 << 16), std::vector<std::vector<Place>>(1 << 16)};
 };
+
+void require_usable(const DuplicateOptions& options) {
+  if (options.hash_distance < 0 || options.hash_distance > bands - 1) {
+    throw ConfigError("the hash distance of near-duplicates is " + std::to_string(options.hash_distance) +
+                      "; it must be 0 to 3, the range in which every pair is found");
+  }
+}
+
+void require_same_size(const ShardFile& shard, const ShardFile& first) {
+  if (shard.height() != first.height() || shard.width() != first.width() || shard.channels() != first.channels()) {
+    const auto size = [](const ShardFile& of) {
+      return std::to_string(of.height()) + " x " + std::to_string(of.width()) + " x " + std::to_string(of.channels());
+    };
+    throw DataError(shard.path(),
+                    "has images of " + size(shard) + ", but " + first.path().string() + " of " + size(first),
+                    "import all shards at one resolution");
+  }
+}
 
 }  // namespace
 
@@ -132,34 +153,40 @@ std::uint64_t difference_hash(const Image& image) {
 }
 
 std::vector<DuplicatePair> cross_shard_duplicates(std::span<const ShardFile> shards, const DuplicateOptions& options) {
-  if (options.hash_distance < 0 || options.hash_distance > bands - 1) {
-    throw ConfigError("the hash distance of near-duplicates is " + std::to_string(options.hash_distance) +
-                      "; it must be 0 to 3, the range in which every pair is found");
-  }
+  require_usable(options);
   for (const ShardFile& shard : shards) {
-    const ShardFile& first = shards.front();
-    if (shard.height() != first.height() || shard.width() != first.width() || shard.channels() != first.channels()) {
-      const auto size = [](const ShardFile& of) {
-        return std::to_string(of.height()) + " x " + std::to_string(of.width()) + " x " + std::to_string(of.channels());
-      };
-      throw DataError(shard.path(),
-                      "has images of " + size(shard) + ", but " + first.path().string() + " of " + size(first),
-                      "import all shards at one resolution");
-    }
+    require_same_size(shard, shards.front());
   }
   std::vector<DuplicatePair> pairs;
-  EarlierShards earlier(shards);
-  for (std::uint32_t shard = 0; shard < shards.size(); ++shard) {
+  EarlierShards earlier;
+  for (std::size_t shard = 0; shard < shards.size(); ++shard) {
     for (std::uint32_t image = 0; shard > 0 && image < shards[shard].size(); ++image) {
-      if (const auto pair = earlier.nearest(shard, image, options)) {
+      if (const auto pair = earlier.nearest(shards[shard], image, options)) {
         pairs.push_back(*pair);
       }
     }
     if (shard + 1 < shards.size()) {
-      earlier.add(shard);
+      earlier.add(shards[shard]);
     }
   }
   std::stable_partition(pairs.begin(), pairs.end(), [](const DuplicatePair& pair) { return pair.exact; });
+  return pairs;
+}
+
+std::vector<DuplicatePair> images_also_in(const ShardFile& shard, const ShardFile& other,
+                                          const std::optional<DuplicateOptions>& near) {
+  if (near) {
+    require_usable(*near);
+  }
+  require_same_size(shard, other);
+  EarlierShards earlier;
+  earlier.add(other);
+  std::vector<DuplicatePair> pairs;
+  for (std::uint32_t image = 0; image < shard.size(); ++image) {
+    if (const auto pair = earlier.nearest(shard, image, near)) {
+      pairs.push_back(*pair);
+    }
+  }
   return pairs;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,5 +33,11 @@ struct DuplicateOptions {
 // Pairs between different shards (never inside one), each image of a later shard listed once with its nearest earlier
 // match, exact first.
 std::vector<DuplicatePair> cross_shard_duplicates(std::span<const ShardFile> shards, const DuplicateOptions& options);
+
+// Each image of `shard` that is also in `other`, with its nearest match there: pairs of first_shard 0 (`other`) and
+// second_shard 1 (`shard`), by image. Exact: the same pixels. Near matches only with `near`. Throws DataError for
+// images of different sizes.
+std::vector<DuplicatePair> images_also_in(const ShardFile& shard, const ShardFile& other,
+                                          const std::optional<DuplicateOptions>& near);
 
 }  // namespace soup

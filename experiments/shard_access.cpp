@@ -1,34 +1,10 @@
 // Where a run keeps its shards, and which of their images a trainer may see.
 #include "experiments/shard_access.hpp"
 
-#include <fmt/format.h>
-
-#include <nlohmann/json.hpp>
-
-#include "core/atomic_file.hpp"
-#include "core/error.hpp"
-
 namespace soup {
 
 std::filesystem::path shard_path(const std::filesystem::path& run_folder, const Stage& import_stage) {
   return run_folder / import_stage.folder / "shard.h5";
-}
-
-void write_exclusions(const std::filesystem::path& file, const std::string& shard,
-                      const std::set<std::uint64_t>& images) {
-  write_file_atomically(file, nlohmann::ordered_json({{"shard", shard}, {"excluded", images}}).dump(1) + "\n");
-}
-
-std::set<std::uint64_t> read_exclusions(const std::filesystem::path& file, const std::string& shard) {
-  try {
-    const nlohmann::json json = nlohmann::json::parse(read_file(file));
-    if (json.at("shard") != shard) {
-      throw DataError(file, fmt::format("lists images of shard {}, expected {}", json.at("shard").dump(), shard));
-    }
-    return json.at("excluded").get<std::set<std::uint64_t>>();
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(file, fmt::format("not a list of excluded images: {}", error.what()), "remove it and run again");
-  }
 }
 
 TrainingShard open_for_training(const RunContext& context, const Stage& import_stage) {

@@ -3,23 +3,18 @@
 
 #include <filesystem>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "data/shard_file.hpp"
 #include "data/split.hpp"
+#include "experiments/exclusions.hpp"
 #include "experiments/run_context.hpp"
 
 namespace soup {
 
 // run/data/<shard>/shard.h5 of an import stage.
 std::filesystem::path shard_path(const std::filesystem::path& run_folder, const Stage& import_stage);
-
-// The images of a data shard that the duplicates stage dropped: writes and reads its exclusion file. Throws DataError.
-void write_exclusions(const std::filesystem::path& file, const std::string& shard,
-                      const std::set<std::uint64_t>& images);
-std::set<std::uint64_t> read_exclusions(const std::filesystem::path& file, const std::string& shard);
 
 // One shard opened for training.
 struct TrainingShard {

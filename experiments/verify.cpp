@@ -1,9 +1,7 @@
 #include "experiments/verify.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <functional>
 #include <map>
 #include <optional>
 #include <system_error>
@@ -13,9 +11,9 @@
 #include "data/shard_file.hpp"
 #include "experiments/experiment.hpp"
 #include "experiments/stage.hpp"
+#include "experiments/verify_soup.hpp"
 #include "merge/ingredient_record.hpp"
 #include "merge/ledger.hpp"
-#include "merge/merge_files.hpp"
 #include "merge/weights_digest.hpp"
 
 namespace soup {
@@ -23,53 +21,6 @@ namespace soup {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of its own below the system's temporary folder, removed with all it holds.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (fs::temp_directory_path() / "soup-verify-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) {
-      throw DataError(pattern, "cannot be made: " + std::generic_category().message(errno),
-                      "set TMPDIR to a folder with room for one model");
-    }
-    path_ = pattern;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-void require_equal(const fs::path& path, const std::string& what, const Digest& found, const Digest& promised) {
-  if (found != promised) {
-    throw DataError(path, fmt::format("{}: {} was promised, {} was found", what, promised.brief(), found.brief()),
-                    "the content has changed since; make it again, or take it from a backup");
-  }
-}
-
-class Verifier {
- public:
-  // Runs one check; what it throws is its finding.
-  void check(const fs::path& what, const std::function<std::string()>& body) {
-    try {
-      findings_.push_back({what, true, body()});
-    } catch (const Error& error) {
-      findings_.push_back({what, false, error.message()});
-    }
-  }
-  [[nodiscard]] std::vector<Finding> take() { return std::move(findings_); }
-
- private:
-  std::vector<Finding> findings_;
-};
 
 std::string verify_shard(const fs::path& file, const std::optional<Digest>& promised) {
   const ShardFile shard(file);
@@ -101,39 +52,6 @@ std::string verify_model(const fs::path& folder, const std::optional<Digest>& pr
                      record ? fmt::format(", as {} says", ingredient_record_name) : "");
 }
 
-std::string verify_soup(const fs::path& folder, const std::optional<Digest>& promised) {
-  const Ledger ledger = read_ledger(folder);
-  if (promised) {
-    require_equal(folder, "soup", ledger.soup_digest(), *promised);
-  }
-  const std::map<std::string, Digest> parts = part_digests(folder);
-  for (const auto& [part, digest] : ledger.parts) {
-    const auto found = parts.find(part);
-    if (found == parts.end()) {
-      throw DataError(folder / part, fmt::format("{} lists this part, but it is not here", ledger_name));
-    }
-    require_equal(folder / part, "weights", found->second, digest);
-  }
-  std::vector<MergeInput> inputs;
-  for (const LedgerIngredient& ingredient : ledger.ingredients) {
-    inputs.push_back({ingredient.name, (folder / ingredient.path).lexically_normal(), ingredient.weight});
-  }
-  MergeOptions options;
-  options.scale_bits = ledger.scale_bits;
-  options.dtype = soup_dtype_of(ledger);
-  options.parts.emplace();
-  for (const auto& [part, digest] : ledger.parts) {
-    options.parts->push_back(part);
-  }
-  const ScratchFolder scratch;
-  const Ledger again = merge(inputs, scratch.path() / "soup", options);
-  for (const auto& [part, digest] : ledger.parts) {
-    require_equal(folder / part, "made again from its ingredients", again.parts.at(part), digest);
-  }
-  return fmt::format("the same bits again from {} ingredients, total weight {}", ledger.ingredients.size(),
-                     ledger.total_weight);
-}
-
 std::string verify_duplicates(const fs::path& run_folder, const StageRecord& record) {
   for (const auto& [shard, digest] : record.parts) {
     const fs::path file = exclusion_file(run_folder, shard);
@@ -143,7 +61,7 @@ std::string verify_duplicates(const fs::path& run_folder, const StageRecord& rec
   return fmt::format("the lists of {} shards", record.parts.size());
 }
 
-void verify_stage(Verifier& verifier, const Stage& stage, const fs::path& run_folder) {
+void verify_stage(Verifier& verifier, const Stage& stage, const fs::path& run_folder, const VerifyOptions& options) {
   const fs::path folder = run_folder / stage.folder;
   std::optional<StageRecord> record;
   try {
@@ -155,9 +73,14 @@ void verify_stage(Verifier& verifier, const Stage& stage, const fs::path& run_fo
   if (!record) {
     return;  // not finished: nothing was promised
   }
+  if (stage.kind == StageKind::soup) {
+    verify_soup(verifier, folder, record->result, options);
+    return;
+  }
   verifier.check(folder, [&]() -> std::string {
     switch (stage.kind) {
       case StageKind::import_shard:
+        static_cast<void>(verifier.is_first_look(folder / "shard.h5"));
         return verify_shard(folder / "shard.h5", record->result);
       case StageKind::duplicates:
         return verify_duplicates(run_folder, *record);
@@ -165,8 +88,7 @@ void verify_stage(Verifier& verifier, const Stage& stage, const fs::path& run_fo
       case StageKind::ingredient:
       case StageKind::paragon:
         return verify_model(folder, record->result);
-      case StageKind::soup:
-        return verify_soup(folder, record->result);
+      case StageKind::soup:  // above
       case StageKind::scorer:
       case StageKind::evaluate:
       case StageKind::report:
@@ -207,12 +129,12 @@ void verify_origin(Verifier& verifier, const std::vector<Stage>& stages, const f
   }
 }
 
-std::vector<Finding> verify_run(const fs::path& run_folder) {
+std::vector<Finding> verify_run(const fs::path& run_folder, const VerifyOptions& options) {
   const Experiment experiment = load_experiment(run_folder / "experiment.yaml", {});
   const std::vector<Stage> stages = stages_of(experiment);
   Verifier verifier;
   for (const Stage& stage : stages) {
-    verify_stage(verifier, stage, run_folder);
+    verify_stage(verifier, stage, run_folder, options);
   }
   verify_origin(verifier, stages, run_folder);
   std::vector<Finding> findings = verifier.take();
@@ -224,22 +146,24 @@ std::vector<Finding> verify_run(const fs::path& run_folder) {
 
 }  // namespace
 
-std::vector<Finding> verify(const fs::path& path) {
+std::vector<Finding> verify(const fs::path& path, const VerifyOptions& options) {
   std::error_code error;
   Verifier verifier;
   if (fs::is_regular_file(path / "experiment.yaml", error)) {
-    return verify_run(path);
+    return verify_run(path, options);
   }
   if (fs::is_regular_file(path / ledger_name, error)) {
-    verifier.check(path, [&path] { return verify_soup(path, std::nullopt); });
+    verify_soup(verifier, path, std::nullopt, options);
+  } else if (fs::is_regular_file(path, error) && path.extension() == ".json") {
+    verify_certificate(verifier, path, options);
   } else if (fs::is_regular_file(path / "model_index.json", error)) {
     verifier.check(path, [&path] { return verify_model(path, std::nullopt); });
   } else if (fs::is_regular_file(path, error) && path.extension() == ".h5") {
     verifier.check(path, [&path] { return verify_shard(path, std::nullopt); });
   } else {
     throw DataError(path, fs::exists(path, error) ? "is nothing that carries digests" : "does not exist",
-                    "give a run folder (experiment.yaml), a soup (ledger.json), a model folder (model_index.json) or a "
-                    "shard file (.h5)");
+                    "give a run folder (experiment.yaml), a soup (ledger.json), a model folder (model_index.json), a "
+                    "shard file (.h5) or a certificate (.json)");
   }
   return verifier.take();
 }

@@ -14,6 +14,7 @@
 #include "merge/block_loop.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/fixed_point.hpp"
+#include "merge/removal.hpp"
 #include "merge/soup_folder_writer.hpp"
 #include "merge/streamed_sum.hpp"
 
@@ -69,7 +70,7 @@ MergeInput input_of(const OpenSoup& soup, const LedgerIngredient& entry) {
 
 // Makes the soup anew from its ingredients' models, with the history given.
 Ledger make_anew(const OpenSoup& soup, const std::vector<LedgerIngredient>& kept, std::vector<MergeInput> inputs,
-                 std::vector<LedgerEvent> history, const fs::path& output) {
+                 std::vector<LedgerEvent> history, const fs::path& output, const FinishFolder& finish_folder) {
   std::vector<std::string> missing;
   for (const LedgerIngredient& entry : kept) {
     inputs.push_back(input_of(soup, entry));
@@ -89,6 +90,7 @@ Ledger make_anew(const OpenSoup& soup, const std::vector<LedgerIngredient>& kept
   options.accumulator = soup.ledger.accumulator.kind;
   options.parts = soup.parts;
   options.history = std::move(history);
+  options.finish_folder = finish_folder;
   options.work.overwrite = true;
   return merge(inputs, output, options);
 }
@@ -110,7 +112,7 @@ void require_promised(const OpenSoup& soup, const std::string& part, const SumOu
 // The soup plus `signed_weight` times one ingredient, from the accumulator: one read and one write of one model. `next`
 // has the history that the new soup will have, and its ingredients, a new one without parts.
 Ledger change_sums(const OpenSoup& soup, const OpenIngredient& ingredient, std::int64_t signed_weight, Ledger next,
-                   const fs::path& output) {
+                   const fs::path& output, const FinishFolder& finish_folder) {
   SoupScale scale = soup.scale();
   scale.total_weight += signed_weight;
   require_same_model(soup.model, "the soup", ingredient.model, ingredient.entry.name, soup.parts);
@@ -146,7 +148,7 @@ Ledger change_sums(const OpenSoup& soup, const OpenIngredient& ingredient, std::
     entry.path =
         fs::absolute(model).lexically_normal().lexically_relative(fs::absolute(output).lexically_normal()).string();
   }
-  return writer.commit(std::move(next));
+  return writer.commit(std::move(next), Sync::yes, finish_folder);
 }
 
 fs::path output_or(const fs::path& output, const fs::path& soup_folder) {
@@ -207,15 +209,17 @@ Ledger add_ingredient(const fs::path& soup_folder, const MergeInput& input, cons
   Ledger next = soup.ledger;
   next.history.push_back({"added", input.name, total, utc_now()});
   require_parts(ingredient, soup);
+  const auto finish_folder = [&](Ledger&, const fs::path& folder) { keep_certificates(soup_folder, folder); };
   if (!soup.has_accumulator()) {
-    return make_anew(soup, soup.ledger.ingredients, {input}, next.history, target);
+    return make_anew(soup, soup.ledger.ingredients, {input}, next.history, target, finish_folder);
   }
   next.ingredients.push_back(ingredient.entry);
   std::ranges::sort(next.ingredients, {}, &LedgerIngredient::name);
-  return change_sums(soup, ingredient, input.weight, std::move(next), target);
+  return change_sums(soup, ingredient, input.weight, std::move(next), target, finish_folder);
 }
 
-Ledger remove_ingredient(const fs::path& soup_folder, const std::string& name, const fs::path& output) {
+Removal remove_ingredient(const fs::path& soup_folder, const std::string& name, const fs::path& output,
+                          const RemovalOptions& options) {
   const fs::path target = output_or(output, soup_folder);
   const OpenSoup soup = open_soup(soup_folder);
   const LedgerIngredient* found = soup.ledger.find(name);
@@ -235,10 +239,27 @@ Ledger remove_ingredient(const fs::path& soup_folder, const std::string& name, c
   std::erase_if(next.ingredients, [&](const LedgerIngredient& entry) { return entry.name == name; });
   next.history.push_back({"removed", name, soup.ledger.total_weight - removed.weight, utc_now()});
   const MergeInput input = input_of(soup, removed);
-  if (!soup.has_accumulator() || !fs::exists(input.path)) {
-    return make_anew(soup, next.ingredients, {}, next.history, target);
-  }
-  return change_sums(soup, open_ingredient(input), -removed.weight, std::move(next), target);
+  const bool subtracts = soup.has_accumulator() && fs::exists(input.path);
+  const RemovalFacts facts{soup_folder, soup.model, soup.ledger,
+                           removed,     subtracts,  shards_of(soup.ledger, soup_folder, options.data),
+                           options.near};
+  Removal removal;
+  const std::size_t entry = soup.ledger.history.size();
+  removal.certificate_file = target / certificate_file(entry, name);
+  const auto finish_folder = [&](Ledger& ledger, const fs::path& folder) {
+    removal.certificate = describe_removal(facts, ledger, folder);
+    if (options.key) {
+      sign(removal.certificate, *options.key);
+    }
+    keep_certificates(soup_folder, folder);
+    fs::create_directories(folder / removals_folder);
+    write_certificate(folder / certificate_file(entry, name), removal.certificate);
+    ledger.history.back().certificate = certificate_digest(removal.certificate);
+  };
+  removal.ledger =
+      subtracts ? change_sums(soup, open_ingredient(input), -removed.weight, std::move(next), target, finish_folder)
+                : make_anew(soup, next.ingredients, {}, next.history, target, finish_folder);
+  return removal;
 }
 
 }  // namespace soup

@@ -99,7 +99,11 @@ LedgerEvent event_from_json(StrictObject object) {
   if (event.action != "made" && event.action != "added" && event.action != "removed") {
     object.refuse("action", fmt::format("is \"{}\", but must be made, added or removed", excerpt(event.action)));
   }
+  event.certificate = object.optional_digest("certificate");
   object.done();
+  if (event.certificate && event.action != "removed") {
+    object.refuse("certificate", fmt::format("is given, but the action is \"{}\"", event.action));
+  }
   return event;
 }
 
@@ -190,7 +194,8 @@ json to_json(const Ledger& ledger) {
     history.push_back({{"action", event.action},
                        {"ingredient", event.ingredient},
                        {"total_weight", event.total_weight},
-                       {"time", event.time}});
+                       {"time", event.time},
+                       {"certificate", digest_or_null(event.certificate)}});
   }
   return {{"schema", ledger_schema},
           {"program", ledger.program},
@@ -246,15 +251,36 @@ void write_ledger(const std::filesystem::path& soup_folder, const Ledger& ledger
   write_json(soup_folder / ledger_name, to_json(ledger));
 }
 
-Digest content_digest(const Ledger& ledger) {
+json state_of(const Ledger& ledger) {
   json value = to_json(ledger);
   value.erase("history");
   value.erase("program");
-  value.erase("accumulator");
   for (json& ingredient : value["ingredients"]) {
     ingredient.erase("path");
   }
-  return sha256(value.dump());
+  return value;
+}
+
+Ledger ledger_from_state(json state, const std::filesystem::path& path) {
+  const auto complete = [&](json& object, const char* key, json value) {
+    if (object.is_object() && !object.emplace(key, std::move(value)).second) {
+      throw DataError(path, fmt::format("{} is no part of a ledger's state", key));
+    }
+  };
+  complete(state, "history", json::array());
+  complete(state, "program", "");
+  if (state.is_object() && state.contains("ingredients") && state["ingredients"].is_array()) {
+    for (json& ingredient : state["ingredients"]) {
+      complete(ingredient, "path", "");
+    }
+  }
+  return ledger_from_json(state, path);
+}
+
+Digest content_digest(const Ledger& ledger) {
+  json content = state_of(ledger);
+  content.erase("accumulator");
+  return sha256(content.dump());
 }
 
 }  // namespace soup

@@ -43,7 +43,8 @@ struct LedgerEvent {
   std::string action;      // "made", "added", "removed"
   std::string ingredient;  // "" for "made"
   std::int64_t total_weight = 0;
-  std::string time;  // ISO 8601, UTC
+  std::string time;                        // ISO 8601, UTC
+  std::optional<Digest> certificate = {};  // of removal: certificate_digest
 };
 
 struct Ledger {
@@ -82,8 +83,11 @@ Ledger ledger_from_json(const nlohmann::json& value, const std::filesystem::path
 Ledger read_ledger(const std::filesystem::path& soup_folder);
 void write_ledger(const std::filesystem::path& soup_folder, const Ledger& ledger);
 
-// Digest of everything but history, paths, accumulator and program version: equal for equal soups, however and whenever
-// made.
+// Everything but history, paths and program version.
+nlohmann::json state_of(const Ledger& ledger);
+// A ledger from its state, without the rest. Throws as ledger_from_json.
+Ledger ledger_from_state(nlohmann::json state, const std::filesystem::path& path);
+// Digest of the state without the accumulator: equal for equal soups, however and whenever made.
 Digest content_digest(const Ledger& ledger);
 
 }  // namespace soup

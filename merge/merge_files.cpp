@@ -225,7 +225,7 @@ Ledger merge_to_folder(std::vector<OpenIngredient>& ingredients, const std::vect
   }
   move_entries(ingredients, ledger);
   ledger.history = history_of(options, form.scale.total_weight);
-  return writer.commit(std::move(ledger), options.work.sync);
+  return writer.commit(std::move(ledger), options.work.sync, options.finish_folder);
 }
 
 // Whether `inner` is `outer` or lies in it, through links and however they are written.

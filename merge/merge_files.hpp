@@ -13,6 +13,7 @@
 #include "merge/fixed_point.hpp"
 #include "merge/ledger.hpp"
 #include "merge/model_folder.hpp"
+#include "merge/soup_folder_writer.hpp"
 
 namespace soup {
 
@@ -45,6 +46,7 @@ struct MergeOptions {
   std::optional<std::vector<std::string>> parts;
   std::string variant;               // of the inputs' weights, as "fp16"
   std::vector<LedgerEvent> history;  // of an edited soup made anew; empty: one entry "made"
+  FinishFolder finish_folder;        // of a soup in a folder
   MergeWork work;
 };
 

@@ -155,7 +155,7 @@ BucketSink SoupFolderWriter::sink(const TensorLayout& layout, const std::string&
   };
 }
 
-Ledger SoupFolderWriter::commit(Ledger ledger, Sync sync) {
+Ledger SoupFolderWriter::commit(Ledger ledger, Sync sync, const FinishFolder& finish_folder) {
   ledger.program = program_version();
   ledger.scale_bits = form_.scale.scale_bits;
   ledger.total_weight = form_.scale.total_weight;
@@ -176,6 +176,9 @@ Ledger SoupFolderWriter::commit(Ledger ledger, Sync sync) {
   }
   for (const std::unique_ptr<Part>& part : parts_) {
     part->writer.set_metadata(provenance(ledger));
+  }
+  if (finish_folder) {
+    finish_folder(ledger, folder_.partial());
   }
   write_ledger(folder_.partial(), ledger);
   folder_.commit(sync);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,6 +26,10 @@ struct SoupForm {
   // Largest bytes of tensors per file; absent: in files like the first ingredient's.
   std::optional<std::uint64_t> shard_bytes;
 };
+
+// What is done with a soup's folder that is complete but for its ledger, before it gets its name; may add files to the
+// folder, and to the ledger's history.
+using FinishFolder = std::function<void(Ledger& ledger, const std::filesystem::path& folder)>;
 
 class SoupFolderWriter {
  public:
@@ -54,7 +59,7 @@ class SoupFolderWriter {
   // Writes metadata and ledger, and puts the folder in place; `sync`: only when all is on the disk. `ledger` brings
   // ingredients, base and history; what follows from the weights and the form is filled in. Returns the ledger as
   // written.
-  Ledger commit(Ledger ledger, Sync sync = Sync::yes);
+  Ledger commit(Ledger ledger, Sync sync = Sync::yes, const FinishFolder& finish_folder = {});
   // Where files can be written before commit.
   [[nodiscard]] const std::filesystem::path& partial() const { return folder_.partial(); }
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <memory>
 #include <mutex>
 
@@ -29,8 +28,11 @@ constexpr std::size_t strip_elements = 1024;
 constexpr std::uint64_t ahead_elements = std::uint64_t{4} << 20;
 
 struct Buffers {
-  explicit Buffers(std::size_t terms) : largest(terms) { floats.fill(std::vector<float>(strip_elements)); }
+  Buffers(std::size_t terms, const SumStart* its_start) : start(its_start), largest(terms) {
+    floats.fill(std::vector<float>(strip_elements));
+  }
 
+  SumsReader start;
   std::vector<std::int64_t> sums;
   std::vector<std::vector<std::byte>> group;  // what was read of a group of terms
   std::vector<std::byte> bytes;
@@ -222,38 +224,17 @@ class Summation {
   // The start's sums, after a look whether its weights are what they give.
   void load_start(const Block& block, Buffers& buffers) const {
     const WeightTensor& like = tensors_[block.tensor];
-    const DType dtype = soup_dtype(like.dtype, start_->scale);
     const std::size_t soup = index_in(*start_->soup, like);
     const std::size_t sums = index_in(*start_->accumulator, like);
-    const DType kept = start_->accumulator->tensors()[sums].dtype;
-    if (start_->soup->tensors()[soup].dtype != dtype || (kept != DType::i64 && kept != DType::i32) ||
-        (kept == DType::i32 && dtype != DType::f32)) {
-      throw DataError(start_->accumulator->path(), fmt::format("does not fit tensor {} of the soup", like.name));
+    if (start_->soup->tensors()[soup].dtype != soup_dtype(like.dtype, start_->scale)) {
+      throw DataError(start_->soup->path(), fmt::format("tensor {} has not the type that its ledger says", like.name));
     }
-    buffers.other.resize(block.count * size_of(dtype));
-    start_->soup->read(soup, block.first, buffers.other);
-    buffers.bytes.resize(block.count * size_of(kept));
-    start_->accumulator->read(sums, block.first, buffers.bytes);
+    buffers.start.read(soup, sums, block);
     if (start_soup_hasher_) {
-      start_soup_hasher_->add(soup, block.first, buffers.other);
-      start_accumulator_hasher_->add(sums, block.first, buffers.bytes);
+      start_soup_hasher_->add(soup, block.first, buffers.start.soup());
+      start_accumulator_hasher_->add(sums, block.first, buffers.start.kept());
     }
-    if (kept == DType::i64) {
-      std::memcpy(buffers.sums.data(), buffers.bytes.data(), buffers.bytes.size());
-    } else {
-      decode_rests(std::span(reinterpret_cast<const std::int32_t*>(buffers.bytes.data()), block.count),
-                   std::span(reinterpret_cast<const float*>(buffers.other.data()), block.count),
-                   start_->scale.total_weight, start_->scale.scale_bits, buffers.sums);
-    }
-    buffers.bytes.resize(buffers.other.size());
-    finish_as(dtype, buffers.sums, start_->scale, like.name, buffers.bytes);
-    if (buffers.bytes != buffers.other) {
-      throw DataError(
-          start_->accumulator->path(),
-          fmt::format("its sums of tensor {} do not give the soup's weights in {}", like.name,
-                      start_->soup->path().string()),
-          "one of the two files was changed: delete the accumulator folder to rebuild it from the ingredients");
-    }
+    std::ranges::copy(buffers.start.sums(), buffers.sums.begin());
   }
 
   void copy(const Block& block, Buffers& buffers) {
@@ -314,7 +295,7 @@ SumOutcome stream_sum(std::span<const SumTerm> terms, const SumStart* start, con
   loop.block_elements = options.digests ? digest_block_elements : small_block_elements;
   loop.progress = options.progress;
   loop.run(out.like().tensors(), [&](std::size_t) {
-    return [&, buffers = Buffers(terms.size())](const Block& block) mutable { summation.work(block, buffers); };
+    return [&, buffers = Buffers(terms.size(), start)](const Block& block) mutable { summation.work(block, buffers); };
   });
   return summation.outcome();
 }

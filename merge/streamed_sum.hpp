@@ -10,6 +10,7 @@
 
 #include "core/digest.hpp"
 #include "merge/soup_writer.hpp"
+#include "merge/sums_reader.hpp"
 #include "merge/weights.hpp"
 
 namespace soup {
@@ -19,13 +20,6 @@ struct SumTerm {
   const Weights* weights = nullptr;
   std::string name;  // the ingredient's
   std::int64_t weight = 1;
-};
-
-// A finished soup to start from: its accumulator, and its weights, which must be what the accumulator gives.
-struct SumStart {
-  const Weights* accumulator = nullptr;
-  const Weights* soup = nullptr;
-  SoupScale scale;
 };
 
 struct SumOptions {

@@ -117,6 +117,14 @@ double StrictObject::number(const std::string& key) {
   return value.get<double>();
 }
 
+bool StrictObject::boolean(const std::string& key) {
+  const json& value = take(key);
+  if (!value.is_boolean()) {
+    refuse(key, fmt::format("is {}, not true or false", value.type_name()));
+  }
+  return value.get<bool>();
+}
+
 Digest StrictObject::digest(const std::string& key) {
   const std::string hex = text(key);
   try {
@@ -127,10 +135,7 @@ Digest StrictObject::digest(const std::string& key) {
 }
 
 std::optional<Digest> StrictObject::optional_digest(const std::string& key) {
-  if (take(key).is_null()) {
-    return std::nullopt;
-  }
-  return digest(key);
+  return is_null(key) ? std::nullopt : std::optional(digest(key));
 }
 
 std::vector<std::string> StrictObject::texts(const std::string& key) {
@@ -162,6 +167,10 @@ std::vector<StrictObject> StrictObject::objects(const std::string& key) {
 
 StrictObject StrictObject::object(const std::string& key) {
   return {take(key), path_, path_of(key)};
+}
+
+bool StrictObject::is_null(const std::string& key) {
+  return take(key).is_null();
 }
 
 std::vector<std::string> StrictObject::keys() const {

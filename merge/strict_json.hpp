@@ -33,6 +33,7 @@ class StrictObject {
   [[nodiscard]] std::string text(const std::string& key);
   [[nodiscard]] std::int64_t integer(const std::string& key, std::int64_t least, std::int64_t most = INT64_MAX);
   [[nodiscard]] double number(const std::string& key);
+  [[nodiscard]] bool boolean(const std::string& key);
   [[nodiscard]] Digest digest(const std::string& key);
   // null is absent.
   [[nodiscard]] std::optional<Digest> optional_digest(const std::string& key);
@@ -40,6 +41,8 @@ class StrictObject {
   // The elements of an array of objects, and the members of an object of objects.
   [[nodiscard]] std::vector<StrictObject> objects(const std::string& key);
   [[nodiscard]] StrictObject object(const std::string& key);
+  // Whether the value is null, for keys that may have none.
+  [[nodiscard]] bool is_null(const std::string& key);
   // All keys, for objects that are maps.
   [[nodiscard]] std::vector<std::string> keys() const;
   void done() const;

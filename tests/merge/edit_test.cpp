@@ -62,7 +62,7 @@ TEST_F(EditTest, RandomHistoriesEqualTheSoupFromScratch) {
       const MergeInput moved = *chosen;
       from.erase(chosen);
       (add ? in : out).push_back(moved);
-      const Ledger ledger = add ? add_ingredient(soup, moved) : remove_ingredient(soup, moved.name);
+      const Ledger ledger = add ? add_ingredient(soup, moved) : remove_ingredient(soup, moved.name).ledger;
       EXPECT_EQ(ledger.ingredients.size(), in.size());
       EXPECT_EQ(ledger.history.size(), static_cast<std::size_t>(step + 2));
       EXPECT_EQ(ledger.history.back().action, add ? "added" : "removed");
@@ -79,7 +79,7 @@ TEST_F(EditTest, ANewFolderLeavesTheOldSoupAlone) {
   const MergeInput b = test::make_ingredient(root_, "b");
   merge({a, b}, root_ / "soup");
   const std::string before = test::bytes_of(root_ / "soup/ledger.json");
-  const Ledger edited = remove_ingredient(root_ / "soup", "b", root_ / "deep/er/without-b");
+  const Ledger edited = remove_ingredient(root_ / "soup", "b", root_ / "deep/er/without-b").ledger;
   EXPECT_EQ(test::bytes_of(root_ / "soup/ledger.json"), before);
   EXPECT_EQ(edited.ingredients[0].path, "../../../a");
   merge({a}, root_ / "scratch");
@@ -98,7 +98,7 @@ TEST_F(EditTest, WithoutAccumulatorOrRemovedFolderTheSoupIsMadeAnew) {
   expect_equal_soups(root_ / "soup", root_ / "scratch");
 
   fs::remove_all(b.path);  // the owner of b asked for its deletion
-  EXPECT_EQ(remove_ingredient(root_ / "soup", "b").history.back().action, "removed");
+  EXPECT_EQ(remove_ingredient(root_ / "soup", "b").ledger.history.back().action, "removed");
   merge({a, c}, root_ / "scratch2");
   expect_equal_soups(root_ / "soup", root_ / "scratch2");
 

@@ -101,6 +101,7 @@ TEST(LedgerJson, EveryMistakeIsNamed) {
       {[](json& l) { l["parts"]["unet"] = sha256("forged").hex(); }, "but the parts give"},
       {[](json& l) { l["base_digest"] = 3; }, "base_digest is number, not a text"},
       {[](json& l) { l["history"][0]["action"] = "stirred"; }, "must be made, added or removed"},
+      {[](json& l) { l["history"][0]["certificate"] = sha256("c").hex(); }, "certificate is given, but the action"},
       {[](json& l) { l = json::array(); }, "the file is array, not an object"},
   };
   for (const auto& [change, message] : mistakes) {

@@ -1,0 +1,148 @@
+// Verification of soups: weights, accumulator, and the soup made again.
+#include "experiments/verify_soup.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <map>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "core/error.hpp"
+#include "merge/block_loop.hpp"
+#include "merge/merge_files.hpp"
+#include "merge/soup_sums.hpp"
+
+namespace soup {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder of its own below the system's temporary folder, removed with all it holds.
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    std::string pattern = (fs::temp_directory_path() / "soup-verify-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) {
+      throw DataError(pattern, "cannot be made: " + std::generic_category().message(errno),
+                      "set TMPDIR to a folder with room for one model");
+    }
+    path_ = pattern;
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+const ModelPart& part_of(const ModelFolder& model, const std::string& name) {
+  const ModelPart* part = model.find(name);
+  if (part == nullptr) {
+    throw DataError(model.path / name, fmt::format("{} lists this part, but it is not here", ledger_name));
+  }
+  return *part;
+}
+
+std::string verify_weights(const fs::path& folder, const Ledger& ledger) {
+  const ModelFolder model = open_model(folder);
+  for (const auto& [name, digest] : ledger.parts) {
+    require_equal(folder / name, "weights", part_digest(model, part_of(model, name)), digest);
+  }
+  return fmt::format("{} parts, weights {}, as {} says", ledger.parts.size(), ledger.soup_digest().brief(),
+                     ledger_name);
+}
+
+std::string verify_accumulator(const fs::path& folder, const Ledger& ledger) {
+  const ModelFolder model = open_model(folder);
+  for (const auto& [name, digest] : ledger.accumulator.parts) {
+    const ModelPart& part = part_of(model, name);
+    std::vector<fs::path> files;
+    for (const fs::path& file : part.files) {
+      files.push_back(folder / accumulator_folder / file);
+    }
+    const Weights weights = open_part(model, part);
+    const Weights accumulator = Weights::open(folder / accumulator_folder / name, files);
+    const SumStart soup{&accumulator, &weights, {ledger.total_weight, ledger.scale_bits, soup_dtype_of(ledger)}};
+    require_equal(folder / accumulator_folder / name, "sums", check_sums(soup, usable_threads()).accumulator, digest);
+  }
+  return fmt::format("{} sums of {} parts, which give the weights to the bit", name_of(ledger.accumulator.kind),
+                     ledger.parts.size());
+}
+
+void verify_made_again(Verifier& verifier, const fs::path& folder, const Ledger& ledger) {
+  std::vector<MergeInput> inputs;
+  std::vector<std::string> missing;
+  for (const LedgerIngredient& ingredient : ledger.ingredients) {
+    MergeInput input{ingredient.name, (folder / ingredient.path).lexically_normal(), ingredient.weight};
+    for (const auto& [part, promised] : ingredient.parts) {
+      input.expected.emplace(part, promised.digest);
+    }
+    std::error_code ignored;
+    if (!fs::exists(input.path, ignored)) {
+      missing.push_back(input.path.string());
+    }
+    inputs.push_back(std::move(input));
+  }
+  if (!missing.empty()) {
+    verifier.not_checked(
+        folder, fmt::format("whether its ingredients give these weights: not here are {}", fmt::join(missing, ", ")));
+    return;
+  }
+  verifier.check(folder, [&] {
+    MergeOptions options;
+    options.scale_bits = ledger.scale_bits;
+    options.dtype = soup_dtype_of(ledger);
+    options.accumulator = AccumulatorKind::none;
+    options.parts.emplace();
+    for (const auto& [part, digest] : ledger.parts) {
+      options.parts->push_back(part);
+    }
+    const ScratchFolder scratch;
+    const Ledger again = merge(inputs, scratch.path() / "soup", options);
+    for (const auto& [part, digest] : ledger.parts) {
+      require_equal(folder / part, "made again from its ingredients", again.parts.at(part), digest);
+    }
+    return fmt::format("the same bits again from {} ingredients, total weight {}", ledger.ingredients.size(),
+                       ledger.total_weight);
+  });
+}
+
+}  // namespace
+
+void verify_soup(Verifier& verifier, const fs::path& folder, const std::optional<Digest>& promised,
+                 const VerifyOptions& options) {
+  std::optional<Ledger> ledger;
+  verifier.check(folder, [&] {
+    ledger = read_ledger(folder);
+    if (promised) {
+      require_equal(folder, "soup", ledger->soup_digest(), *promised);
+    }
+    return verify_weights(folder, *ledger);
+  });
+  if (!ledger) {
+    return;
+  }
+  std::error_code ignored;
+  if (ledger->accumulator.kind == AccumulatorKind::none) {
+    verifier.not_checked(folder / accumulator_folder, "the soup keeps no sums");
+  } else if (!fs::exists(folder / accumulator_folder, ignored)) {
+    verifier.not_checked(folder / accumulator_folder, "the sums that the ledger lists are not here");
+  } else {
+    verifier.check(folder / accumulator_folder, [&] { return verify_accumulator(folder, *ledger); });
+  }
+  verify_made_again(verifier, folder, *ledger);
+  verify_certificates(verifier, *ledger, folder, options);
+  verify_chain(verifier, *ledger, folder);
+}
+
+}  // namespace soup

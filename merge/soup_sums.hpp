@@ -1,0 +1,18 @@
+// A soup's integer sums, read back from its accumulator and held against its weights.
+#pragma once
+
+#include "core/digest.hpp"
+#include "merge/sums_reader.hpp"
+
+namespace soup {
+
+struct SoupSumsDigests {
+  Digest soup;
+  Digest accumulator;
+};
+
+// Reads a part's weights and sums once, in bounded memory. Throws DataError naming the first tensor whose sums do not
+// give its weights to the bit, and for tensors without sums; Interrupted on a signal.
+SoupSumsDigests check_sums(const SumStart& soup, int threads);
+
+}  // namespace soup
