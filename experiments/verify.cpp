@@ -115,10 +115,23 @@ std::string verify_soup(const fs::path& folder, const std::optional<Digest>& pro
     require_equal(folder / part, "weights", found->second, digest);
   }
   std::vector<MergeInput> inputs;
+  const auto add_input = [&](const LedgerIngredient& ingredient, bool is_base) {
+    inputs.push_back({ingredient.name,
+                      (folder / ingredient.path).lexically_normal(),
+                      ingredient.weight,
+                      {},
+                      ingredient.asked_weight,
+                      is_base});
+  };
   for (const LedgerIngredient& ingredient : ledger.ingredients) {
-    inputs.push_back({ingredient.name, (folder / ingredient.path).lexically_normal(), ingredient.weight});
+    add_input(ingredient, false);
+  }
+  if (ledger.base) {
+    add_input(*ledger.base, true);
   }
   MergeOptions options;
+  options.method = ledger.blend;
+  options.rules = ledger.rules;
   options.scale_bits = ledger.scale_bits;
   options.dtype = soup_dtype_of(ledger);
   options.parts.emplace();
@@ -130,8 +143,8 @@ std::string verify_soup(const fs::path& folder, const std::optional<Digest>& pro
   for (const auto& [part, digest] : ledger.parts) {
     require_equal(folder / part, "made again from its ingredients", again.parts.at(part), digest);
   }
-  return fmt::format("the same bits again from {} ingredients, total weight {}", ledger.ingredients.size(),
-                     ledger.total_weight);
+  return fmt::format("the same bits again from {} ingredients, {}", ledger.ingredients.size(),
+                     ledger.blend ? "method " + ledger.method() : fmt::format("total weight {}", ledger.total_weight));
 }
 
 std::string verify_duplicates(const fs::path& run_folder, const StageRecord& record) {

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
 #include <ctime>
 
 #include "core/error.hpp"
@@ -30,6 +32,7 @@ json ingredient_to_json(const LedgerIngredient& ingredient) {
   }
   return {{"name", ingredient.name},
           {"weight", ingredient.weight},
+          {"asked_weight", ingredient.asked_weight ? json(*ingredient.asked_weight) : json(nullptr)},
           {"base_digest", digest_or_null(ingredient.base_digest)},
           {"data_root_digest", digest_or_null(ingredient.data_root_digest)},
           {"config_digest", digest_or_null(ingredient.config_digest)},
@@ -38,10 +41,11 @@ json ingredient_to_json(const LedgerIngredient& ingredient) {
           {"parts", parts}};
 }
 
-LedgerIngredient ingredient_from_json(StrictObject object) {
+LedgerIngredient ingredient_from_json(StrictObject object, bool is_mean) {
   LedgerIngredient ingredient;
   ingredient.name = object.text("name");
-  ingredient.weight = object.integer("weight", 1);
+  ingredient.weight = object.integer("weight", is_mean ? 1 : 0, is_mean ? INT64_MAX : 0);
+  ingredient.asked_weight = object.optional_number("asked_weight");
   ingredient.base_digest = object.optional_digest("base_digest");
   ingredient.data_root_digest = object.optional_digest("data_root_digest");
   ingredient.config_digest = object.optional_digest("config_digest");
@@ -89,14 +93,96 @@ LedgerAccumulator accumulator_from_json(StrictObject object, const std::map<std:
   return accumulator;
 }
 
-LedgerEvent event_from_json(StrictObject object) {
-  LedgerEvent event{object.text("action"), object.text("ingredient"), object.integer("total_weight", 1),
+json rules_to_json(const Ledger& ledger) {
+  json rules = json::array();
+  for (const WeightRule& rule : ledger.rules) {
+    json weights = json::object();
+    for (const auto& [name, weight] : rule.weights) {
+      weights[name] = ledger.blend ? json(weight) : json(static_cast<std::int64_t>(weight));
+    }
+    rules.push_back({{"pattern", rule.pattern}, {"weights", weights}});
+  }
+  return rules;
+}
+
+WeightRule rule_from_json(StrictObject object) {
+  WeightRule rule{object.text("pattern"), {}};
+  StrictObject weights = object.object("weights");
+  for (const std::string& name : weights.keys()) {
+    rule.weights.emplace(name, weights.number(name));
+  }
+  object.done();
+  return rule;
+}
+
+json parameters_to_json(const Ledger& ledger) {
+  json parameters = json::object();
+  for (const auto& [name, value] : ledger.blend ? ledger.blend->parameters : std::map<std::string, double>{}) {
+    parameters[name] = value;
+  }
+  return parameters;
+}
+
+// The method that is no mean, with its parameters and seed; absent for a mean.
+std::optional<MethodSettings> blend_from_json(StrictObject& object, const std::string& method) {
+  MethodSettings settings{method, {}, {}};
+  StrictObject parameters = object.object("parameters");
+  for (const std::string& name : parameters.keys()) {
+    settings.parameters.emplace(name, parameters.number(name));
+  }
+  if (const std::optional<std::string> seed = object.optional_text("seed")) {
+    std::uint64_t value = 0;
+    const auto [stop, error] = std::from_chars(seed->data(), seed->data() + seed->size(), value);
+    if (error != std::errc() || stop != seed->data() + seed->size()) {
+      object.refuse("seed", fmt::format("is \"{}\", not an integer below 2^64", *seed));
+    }
+    settings.seed = value;
+  }
+  if (method == "uniform" || method == "weighted") {
+    if (settings.seed || !settings.parameters.empty()) {
+      object.refuse("parameters", "and seed are of methods that are no mean");
+    }
+    return std::nullopt;
+  }
+  try {
+    const MethodSettings all = complete(settings);
+    if (all.parameters != settings.parameters || all.seed != settings.seed) {
+      object.refuse("parameters", fmt::format("are not all those of method {}", method));
+    }
+  } catch (const ConfigError& error) {
+    object.refuse("method", fmt::format("or its parameters: {}", error.message()));
+  }
+  return settings;
+}
+
+LedgerEvent event_from_json(StrictObject object, bool is_mean) {
+  LedgerEvent event{object.text("action"), object.text("ingredient"), object.integer("total_weight", is_mean ? 1 : 0),
                     object.text("time")};
   if (event.action != "made" && event.action != "added" && event.action != "removed") {
     object.refuse("action", fmt::format("is \"{}\", but must be made, added or removed", event.action));
   }
   object.done();
   return event;
+}
+
+// Rules name ingredients, and those of a mean give each a share of the same total.
+void require_rules(const Ledger& ledger, const std::filesystem::path& path) {
+  for (const WeightRule& rule : ledger.rules) {
+    double total = 0.0;
+    for (const auto& [name, weight] : rule.weights) {
+      const bool fits = ledger.blend || (weight >= 0.0 && weight <= 0x1p53 && weight == std::floor(weight));
+      if (ledger.find(name) == nullptr || !fits) {
+        throw DataError(path, fmt::format("the rule for {} gives {} the weight {}", rule.pattern, name, weight));
+      }
+      total += weight;
+    }
+    if (!ledger.blend &&
+        (rule.weights.size() != ledger.ingredients.size() || total != static_cast<double>(ledger.total_weight))) {
+      throw DataError(
+          path, fmt::format("the rule for {} gives {} ingredients the total weight {}, not all {} that of {}",
+                            rule.pattern, rule.weights.size(), total, ledger.ingredients.size(), ledger.total_weight));
+    }
+  }
 }
 
 // What the list of ingredients must satisfy as a whole.
@@ -126,6 +212,7 @@ void require_consistent(const Ledger& ledger, const std::string& soup_digest, co
     throw DataError(
         path, fmt::format("total_weight is {}, but the ingredients' weights add up to {}", ledger.total_weight, total));
   }
+  require_rules(ledger, path);
   if (ledger.soup_digest().hex() != soup_digest) {
     throw DataError(path,
                     fmt::format("soup_digest is {}, but the parts give {}", soup_digest, ledger.soup_digest().hex()));
@@ -142,8 +229,11 @@ Digest Ledger::soup_digest() const {
 }
 
 std::string Ledger::method() const {
+  if (blend) {
+    return blend->name;
+  }
   const auto differs = [this](const LedgerIngredient& other) { return other.weight != ingredients.front().weight; };
-  return std::ranges::any_of(ingredients, differs) ? "weighted" : "uniform";
+  return !rules.empty() || std::ranges::any_of(ingredients, differs) ? "weighted" : "uniform";
 }
 
 const LedgerIngredient* Ledger::find(const std::string& name) const {
@@ -192,6 +282,9 @@ json to_json(const Ledger& ledger) {
           {"program", ledger.program},
           {"soup_digest", ledger.soup_digest().hex()},
           {"method", ledger.method()},
+          {"parameters", parameters_to_json(ledger)},
+          {"seed", ledger.blend && ledger.blend->seed ? json(std::to_string(*ledger.blend->seed)) : json(nullptr)},
+          {"rules", rules_to_json(ledger)},
           {"scale_bits", ledger.scale_bits},
           {"total_weight", ledger.total_weight},
           {"dtype", ledger.dtype},
@@ -199,6 +292,7 @@ json to_json(const Ledger& ledger) {
           {"parts", parts},
           {"accumulator", accumulator_to_json(ledger.accumulator)},
           {"ingredients", ingredients},
+          {"base", ledger.base ? ingredient_to_json(*ledger.base) : json(nullptr)},
           {"history", history}};
 }
 
@@ -209,8 +303,13 @@ Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
   ledger.program = object.text("program");
   const std::string soup_digest = object.digest("soup_digest").hex();
   const std::string method = object.text("method");
-  ledger.scale_bits = static_cast<int>(object.integer("scale_bits", 1, 52));
-  ledger.total_weight = object.integer("total_weight", 1, std::int64_t{1} << 53);
+  ledger.blend = blend_from_json(object, method);
+  const bool is_mean = !ledger.blend;
+  ledger.scale_bits = static_cast<int>(object.integer("scale_bits", is_mean ? 1 : 0, is_mean ? 52 : 0));
+  ledger.total_weight = object.integer("total_weight", is_mean ? 1 : 0, is_mean ? std::int64_t{1} << 53 : 0);
+  for (StrictObject& rule : object.objects("rules")) {
+    ledger.rules.push_back(rule_from_json(std::move(rule)));
+  }
   ledger.dtype = object.text("dtype");
   if (std::ranges::find(soup_dtypes, ledger.dtype) == soup_dtypes.end()) {
     object.refuse("dtype", fmt::format("is \"{}\", but must be one of {}", ledger.dtype, fmt::join(soup_dtypes, ", ")));
@@ -222,10 +321,17 @@ Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
   }
   ledger.accumulator = accumulator_from_json(object.object("accumulator"), ledger.parts);
   for (StrictObject& ingredient : object.objects("ingredients")) {
-    ledger.ingredients.push_back(ingredient_from_json(std::move(ingredient)));
+    ledger.ingredients.push_back(ingredient_from_json(std::move(ingredient), is_mean));
+  }
+  if (std::optional<StrictObject> base = object.optional_object("base")) {
+    ledger.base = ingredient_from_json(std::move(*base), is_mean);
+  }
+  if (ledger.base.has_value() != (ledger.blend && make_method(*ledger.blend)->needs_base())) {
+    object.refuse("base",
+                  ledger.base ? "is of methods that start from one" : "is missing, and the method starts from it");
   }
   for (StrictObject& event : object.objects("history")) {
-    ledger.history.push_back(event_from_json(std::move(event)));
+    ledger.history.push_back(event_from_json(std::move(event), is_mean));
   }
   object.done();
   require_consistent(ledger, soup_digest, method, path);
@@ -248,6 +354,12 @@ Digest content_digest(const Ledger& ledger) {
   value.erase("accumulator");
   for (json& ingredient : value["ingredients"]) {
     ingredient.erase("path");
+    if (!ledger.blend) {
+      ingredient.erase("asked_weight");
+    }
+  }
+  if (ledger.base) {
+    value["base"].erase("path");
   }
   return sha256(value.dump());
 }

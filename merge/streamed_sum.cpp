@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "merge/block_loop.hpp"
+#include "merge/compatibility.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/float_formats.hpp"
 #include "merge/weights_digest.hpp"
@@ -24,8 +25,6 @@ constexpr std::uint64_t small_block_elements = 16384;
 constexpr std::size_t group_bytes = std::size_t{512} << 10;
 // Elements that go through all terms of a group while their sums stay in the first-level cache.
 constexpr std::size_t strip_elements = 2048;
-// How far ahead the system is told what will be read: enough for disks and network file systems to work at full speed.
-constexpr std::uint64_t ahead_elements = std::uint64_t{4} << 20;
 
 struct Buffers {
   explicit Buffers(std::size_t terms) : largest(terms) {}
@@ -105,8 +104,8 @@ class Summation {
   std::span<const std::byte> read(std::size_t term, const Block& block, std::vector<std::byte>& buffer) {
     const Weights& weights = *terms_[term].weights;
     const std::size_t tensor = index_[term][block.tensor];
-    if (block.first % ahead_elements == 0) {
-      weights.will_read(tensor, block.first, 2 * ahead_elements);
+    if (block.first % read_ahead_elements == 0) {
+      weights.will_read(tensor, block.first, 2 * read_ahead_elements);
     }
     buffer.resize(block.count * size_of(tensors_[block.tensor].dtype));
     weights.read(tensor, block.first, buffer);
@@ -167,8 +166,9 @@ class Summation {
                    std::span<std::int64_t> sums, std::vector<float>& floats) const {
     const SumTerm& term = terms_[number];
     const WeightTensor& tensor = tensors_[strip.tensor];
+    const std::int64_t weight = term.tensor_weights.empty() ? term.weight : term.tensor_weights[strip.tensor];
     const auto add = [&](auto values) {
-      return accumulate(values, term.weight, guard_weight_, out_.scale().scale_bits, tensor.name, sums, strip.first);
+      return accumulate(values, weight, guard_weight_, out_.scale().scale_bits, tensor.name, sums, strip.first);
     };
     try {
       if (tensor.dtype == DType::f64) {
@@ -228,14 +228,7 @@ class Summation {
     const std::span<const std::byte> ours = read(0, block, buffers.bytes);
     const auto require_equal = [&](std::span<const std::byte> theirs, const std::filesystem::path& path,
                                    const std::string& name) {
-      const auto unequal = std::ranges::mismatch(ours, theirs);
-      if (unequal.in1 != ours.end()) {
-        const auto at = static_cast<std::uint64_t>(unequal.in1 - ours.begin()) / size_of(tensor.dtype);
-        throw DataError(path,
-                        fmt::format("tensor {} ({}) differs between {} and {}, first at element {}", tensor.name,
-                                    name_of(tensor.dtype), terms_.front().name, name, block.first + at),
-                        "integer tensors are never averaged and must be equal");
-      }
+      require_equal_integers(tensor, block.first, {ours, terms_.front().name}, {theirs, name}, path);
     };
     for (std::size_t i = 1; i < terms_.size(); ++i) {
       require_equal(read(i, block, buffers.other), terms_[i].weights->path(), terms_[i].name);
