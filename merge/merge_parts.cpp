@@ -45,7 +45,8 @@ std::vector<TensorName> floating_tensors(const std::vector<OpenIngredient>& ingr
   std::vector<TensorName> names;
   for (const std::string& part : parts) {
     const ModelFolder& model = ingredients.front().model;
-    for (const WeightTensor& tensor : open_part(model, *model.find(part)).tensors()) {
+    const Weights weights = open_part(model, *model.find(part));
+    for (const WeightTensor& tensor : weights.tensors()) {
       if (is_floating(tensor.dtype)) {
         names.push_back({part, tensor.name});
       }

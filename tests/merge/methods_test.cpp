@@ -74,7 +74,8 @@ Vector trimmed(const Vector& delta, double density) {
   std::vector<float> sorted;
   std::ranges::transform(delta, std::back_inserter(sorted), magnitude);
   std::ranges::sort(sorted, std::greater<>());
-  const auto kept = std::max<std::size_t>(1, static_cast<std::size_t>(std::lround(density * sorted.size())));
+  const auto kept =
+      std::max<std::size_t>(1, static_cast<std::size_t>(std::llround(density * static_cast<double>(sorted.size()))));
   Vector result = delta;
   for (long double& value : result) {
     value = magnitude(value) >= sorted[kept - 1] ? value : 0;
@@ -220,7 +221,7 @@ TEST_P(MethodsTest, ModelStockInterpolatesByTheAngle) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, MethodsTest, testing::Values(DType::f64, DType::f32, DType::f16, DType::bf16),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const auto& type) { return std::string(name_of(type.param)); });
 
 // Answers known without arithmetic.
 class MethodIdentities : public testing::Test {
@@ -253,8 +254,7 @@ TEST_F(MethodIdentities, OneModelUnthinnedIsItself) {
 
 TEST_F(MethodIdentities, EqualModelsStayWhatTheyAre) {
   const MergeInput a = test::write_plain(root_, "a");
-  MergeInput b = a;
-  b.name = "b";
+  const MergeInput b{"b", a.path};
   const test::Values model = test::values_of(a.path);
   EXPECT_EQ(soup_of({a, b}, {"slerp", {}, {}}), model) << "parallel: linear";
   EXPECT_EQ(soup_of({a, b, base_}, {"model_stock", {}, {}}), model) << "cos = 1: t = 1";

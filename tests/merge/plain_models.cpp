@@ -1,6 +1,9 @@
 // Weights files of one part for tests of methods: tensors of several blocks, any floating type, one file or shards.
 #include "tests/merge/plain_models.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <array>
 
 #include "merge/float_formats.hpp"
@@ -23,10 +26,10 @@ const std::array<Shape, 3> shapes{
     {{"down_blocks.0.weight", {300, 500}, 150000}, {"mid.weight", {50, 100}, 5000}, {"up.bias", {7}, 7}}};
 
 std::vector<std::byte> stored(const std::string& model, const Shape& shape, const PlainForm& form) {
-  const std::vector<float> base = weights_named(std::string("base ") + shape.name, shape.count);
+  const std::vector<float> base = weights_named(fmt::format("base {}", shape.name), shape.count);
   std::vector<double> values(base.begin(), base.end());
   if (model != "base") {
-    const std::vector<float> delta = weights_named(model + " " + shape.name, shape.count);
+    const std::vector<float> delta = weights_named(fmt::format("{} {}", model, shape.name), shape.count);
     for (std::size_t i = 0; i < values.size(); ++i) {
       values[i] += form.scale / 0.01 * delta[i];
     }
@@ -54,7 +57,7 @@ MergeInput write_plain(const fs::path& root, const std::string& name, const Plai
   }
   nlohmann::json map = nlohmann::json::object();
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const std::string file = name + "-" + std::to_string(i) + ".safetensors";
+    const std::string file = fmt::format("{}-{}.safetensors", name, i);
     write_safetensors(root / file, std::span(tensors).subspan(i, 1), {});
     map[tensors[i].name] = file;
   }
