@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 
@@ -64,6 +65,17 @@ std::optional<Integers> exact_ratios(std::span<const double> asked, std::int64_t
   return std::nullopt;
 }
 
+// The weights divided by the least that is above 0.
+std::vector<double> over_least(std::span<const double> asked) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const double weight : asked) {
+    least = weight > 0.0 ? std::min(least, weight) : least;
+  }
+  std::vector<double> ratios;
+  std::ranges::transform(asked, std::back_inserter(ratios), [least](double weight) { return weight / least; });
+  return ratios;
+}
+
 Integers quantised(std::span<const double> asked, std::int64_t total) {
   const double sum = std::accumulate(asked.begin(), asked.end(), 0.0);
   Integers integers;
@@ -97,7 +109,10 @@ IntegerWeights integer_weights(std::span<const std::string> names, std::span<con
   result.total = 1;
   std::vector<Integers> integers;
   for (const std::vector<double>& list : lists) {
-    const std::optional<Integers> exact = exact_ratios(list, most);
+    std::optional<Integers> exact = exact_ratios(list, most);
+    if (!exact) {
+      exact = exact_ratios(over_least(list), most);  // 0.3333 for each of three is 1 : 1 : 1
+    }
     result.exact = result.exact && exact && std::lcm(result.total, sum_of(*exact)) <= most;
     if (!result.exact) {
       break;

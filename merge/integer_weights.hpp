@@ -20,11 +20,11 @@ struct IntegerWeights {
 };
 
 // Integers in the ratios of `asked`, and of what the rules make of it, all with one total. The ratios are kept where
-// factors of at most 1000 make integers of all weights (0.3 and 0.7 are 3 and 7) and a total of at most
-// 2^weight_bits; else each list is quantised to the total 2^weight_bits: to the nearest integer, what that leaves over
-// or lacks going to the largest weight, and every positive weight staying at least 1. `names` are the ingredients', for
-// rules and messages. Throws ConfigError for a weight that is negative or not finite, an ingredient whose own weight is
-// 0, a rule that leaves nothing, and more ingredients than 2^weight_bits has room for.
+// a factor of at most 1000 makes integers of all weights (0.3 and 0.7 are 3 and 7), or of their ratios to the least,
+// and a total of at most 2^weight_bits; else each list is quantised to the total 2^weight_bits: to the nearest integer,
+// what that leaves over or lacks going to the largest weight, and every positive weight staying at least 1. `names` are
+// the ingredients', for rules and messages. Throws ConfigError for a weight that is negative or not finite, an
+// ingredient whose own weight is 0, a rule that leaves nothing, and more ingredients than 2^weight_bits has room for.
 IntegerWeights integer_weights(std::span<const std::string> names, std::span<const double> asked,
                                std::span<const WeightRule> rules = {}, int weight_bits = default_weight_bits);
 

@@ -98,7 +98,7 @@ std::vector<std::string> default_parts(const std::vector<OpenIngredient>& ingred
 std::vector<std::string> chosen_parts(const std::vector<OpenIngredient>& ingredients, const MergeOptions& options) {
   const OpenIngredient& first = ingredients.front();
   for (const OpenIngredient& ingredient : ingredients) {
-    if (!ingredient.is_base && ingredient.trained_parts != first.trained_parts) {
+    if (!ingredient.is_origin() && ingredient.trained_parts != first.trained_parts) {
       throw DataError(ingredient.model.source, fmt::format("its trained parts are [{}], but those of {} are [{}]",
                                                            fmt::join(ingredient.trained_parts, ", "), first.entry.name,
                                                            fmt::join(first.trained_parts, ", ")));
@@ -249,7 +249,12 @@ void check_output(const std::vector<MergeInput>& inputs, const fs::path& output,
   }
 }
 
-// All inputs, a base last. Throws when they are not of one kind or one origin.
+// The digest of a model as the base of others.
+Digest origin_digest(const OpenIngredient& ingredient) {
+  return model_digest(ingredient.recorded.empty() ? part_digests(ingredient.model.source) : ingredient.recorded);
+}
+
+// All inputs, those that others come from last. Throws when they are not of one kind or one origin.
 std::vector<OpenIngredient> open_ingredients(const std::vector<MergeInput>& inputs, const MergeOptions& options) {
   std::vector<OpenIngredient> ingredients;
   for (const MergeInput& input : inputs) {
@@ -259,24 +264,21 @@ std::vector<OpenIngredient> open_ingredients(const std::vector<MergeInput>& inpu
                                     input.path.string()));
     }
     if (options.method) {
-      ingredient.is_base = input.is_base;
       ingredient.entry.weight = 0;
       ingredient.entry.asked_weight = input.is_base ? std::nullopt : std::optional(input.asked.value_or(1.0));
     }
   }
-  std::ranges::stable_partition(ingredients, [](const OpenIngredient& ingredient) { return !ingredient.is_base; });
+  std::ranges::stable_partition(ingredients, [](const OpenIngredient& ingredient) { return !ingredient.is_origin(); });
+  const OpenIngredient& first = ingredients.front();
   std::vector<Origin> origins;
   for (OpenIngredient& ingredient : ingredients) {
-    std::optional<Digest>& digest = ingredient.entry.base_digest;
-    const std::optional<Digest> others = ingredients.front().entry.base_digest;
-    if (ingredient.is_base && !digest && others) {
-      // A base without record is what it is; of a file alone nobody knows which model it is.
-      digest = ingredient.model.is_folder() ? model_digest(part_digests(ingredient.model.source)) : *others;
+    if (ingredient.is_origin() && !first.is_origin()) {
+      const std::optional<Digest>& expected = first.entry.base_digest;
+      // Of a file nobody knows which model it is.
+      const bool can_tell = expected && ingredient.model.is_folder();
+      ingredient.entry.base_digest = can_tell ? std::optional(origin_digest(ingredient)) : expected;
     }
-    if (ingredient.is_base && !others) {
-      digest.reset();
-    }
-    origins.push_back({ingredient.model.source.string(), digest});
+    origins.push_back({ingredient.model.source.string(), ingredient.entry.base_digest});
   }
   require_same_base(origins);
   return ingredients;
@@ -297,9 +299,8 @@ OpenIngredient open_ingredient(const MergeInput& input, const std::string& varia
     return ingredient;
   }
   if (const std::optional<IngredientRecord> record = find_ingredient_record(input.path)) {
-    // A base comes from itself, so that it can be an ingredient of a mean that is pulled back to it.
-    ingredient.is_base = ingredient.is_base || record->kind == ModelKind::base;
-    ingredient.entry.base_digest = ingredient.is_base ? model_digest(record->weights) : record->base_digest;
+    ingredient.recorded_as_base = record->kind == ModelKind::base;
+    ingredient.entry.base_digest = record->base_digest;
     ingredient.entry.data_root_digest = record->data_root_digest;
     ingredient.entry.config_digest = record->config_digest;
     ingredient.entry.images = record->images;

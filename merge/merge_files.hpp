@@ -72,7 +72,11 @@ struct OpenIngredient {
   std::vector<std::string> trained_parts;  // of its record, sorted; empty without one
   std::map<std::string, Digest> recorded;  // its record's digests of weights
   std::map<std::string, Digest> expected;  // the input's
-  bool is_base = false;                    // the input's, or what its record says it is
+  bool is_base = false;                    // the input's
+  bool recorded_as_base = false;
+
+  // What others come from has no base but itself.
+  [[nodiscard]] bool is_origin() const { return is_base || recorded_as_base; }
 };
 OpenIngredient open_ingredient(const MergeInput& input, const std::string& variant = {});
 // Throws DataError when `found`, the digest of a part's weights, is not the recorded or the expected one.

@@ -124,6 +124,9 @@ void require_usable(const std::vector<OpenIngredient>& ingredients, const std::v
                     const MergeOptions& options) {
   const std::vector<std::string> names = names_of(ingredients, options);
   require_known_ingredients(options.rules, names);
+  for (const WeightRule& rule : options.rules) {
+    SOUP_REQUIRE(options.method || rule.weights.size() == names.size(), "a rule of a mean without every weight");
+  }
   if (options.method) {
     const std::unique_ptr<Method> method = make_method(*options.method);
     const bool has_base = names.size() < ingredients.size();

@@ -82,6 +82,7 @@ TEST(IntegerWeights, SmallRatiosAreKept) {
   EXPECT_THAT(used({3, 3, 3}).weights, ElementsAre(1, 1, 1));
   EXPECT_THAT(used({0.3, 0.7}).weights, ElementsAre(3, 7));
   EXPECT_THAT(used({0.1, 0.2, 0.7}).weights, ElementsAre(1, 2, 7));
+  EXPECT_THAT(used({0.33333, 0.33333, 0.33333}).weights, ElementsAre(1, 1, 1));
   EXPECT_THAT(used({0.125, 2}).weights, ElementsAre(1, 16));
   EXPECT_TRUE(used({0.3, 0.7}).exact);
   EXPECT_EQ(used({0.3, 0.7}).total, 10);
