@@ -19,6 +19,9 @@ namespace soup {
 
 namespace {
 
+// Of the help: flags that a recipe replaces.
+constexpr const char* recipe_group = "What to merge and how, without --recipe";
+
 struct MergeArguments {
   std::vector<std::string> inputs;
   std::vector<std::string> weights;
@@ -110,8 +113,15 @@ void add_work(CLI::App& app, MergeArguments& arguments) {
 }
 
 // The recipe of a file, or of the flags.
-Recipe recipe_of(const MergeArguments& arguments) {
+Recipe recipe_of(const CLI::App& app, const MergeArguments& arguments) {
   if (!arguments.recipe_file.empty()) {
+    for (const CLI::Option* option : app.get_options()) {
+      const bool is_of_recipe = option->get_group() == recipe_group || option->get_positional();
+      if (is_of_recipe && option->count() > 0) {
+        throw ConfigError(fmt::format("{} and --recipe are both given", option->get_name()),
+                          "the recipe says all that is merged and how");
+      }
+    }
     return read_recipe(arguments.recipe_file);
   }
   if (arguments.inputs.empty()) {
@@ -128,8 +138,8 @@ Recipe recipe_of(const MergeArguments& arguments) {
   return recipe;
 }
 
-int run_merge(const MergeArguments& arguments) {
-  MergeJob job = merge_job(recipe_of(arguments));
+int run_merge(const CLI::App& app, const MergeArguments& arguments) {
+  MergeJob job = merge_job(recipe_of(app, arguments));
   MergeOptions& options = job.options;
   options.work = arguments.work;
   for (const std::string& note : job.notes) {
@@ -166,11 +176,12 @@ Verb add_merge(CLI::App& program) {
       "recipe\n"
       "(merge/README.md lists its keys), simple ones from flags.");
   app->add_option("inputs", arguments->inputs, "Models: PATH or NAME=PATH");
-  CLI::Option* recipe = app->add_option("--recipe", arguments->recipe_file,
-                                        "YAML file that says what to merge and how, in place of inputs and flags");
+  app->add_option("--recipe", arguments->recipe_file,
+                  "YAML file that says what to merge and how, in place of inputs and flags");
   app->add_option("--output", arguments->output,
                   "Soup to write: one file where it ends in .safetensors, else a folder with ledger.json")
       ->required();
+  app->option_defaults()->group(recipe_group);
   app->add_option("--weight", arguments->weights, "Weight of an input, 1 when left out (any number of times)")
       ->type_name("NAME=X")
       ->allow_extra_args(false);
@@ -179,18 +190,14 @@ Verb add_merge(CLI::App& program) {
       ->allow_extra_args(false);
   add_storage(*app, arguments->recipe);
   add_method(*app, *arguments);
-  for (CLI::Option* option : app->get_options()) {
-    if (option != recipe && option->get_name() != "--help" && option->get_name() != "--output") {
-      recipe->excludes(option);
-    }
-  }
+  app->option_defaults()->group("Work");
   add_work(*app, *arguments);
   app->footer(
       help_footer("  soup merge runs/x/ingredients/oxygen runs/x/ingredients/numix --output mixed\n"
                   "  soup merge a=first.safetensors b=second.safetensors --weight b=2 --output soup.safetensors\n"
                   "  soup merge a b --base sd --method ties --density 0.3 --output ties\n"
                   "  soup merge --recipe mix.yaml --output mixed"));
-  return {app, [arguments] { return run_merge(*arguments); }};
+  return {app, [app, arguments] { return run_merge(*app, *arguments); }};
 }
 
 }  // namespace soup

@@ -177,6 +177,29 @@ TEST_F(BlendTest, LedgerSaysHowAndTheFolderCanBeMadeAnewButNotEdited) {
   }
 }
 
+TEST_F(BlendTest, AFileCarriesItsLedgerHoweverLong) {
+  const std::vector<MergeInput> inputs = plain(2, true);
+  MergeOptions options = with({"ties", {}, {}});
+  for (int i = 0; i < 200; ++i) {
+    options.rules.push_back({"up.bias*", {{"a", 0.1 + i}, {"b", 1.0 / 3.0}}});
+  }
+  const Ledger ledger = merge(inputs, root_ / "soup.safetensors", options);
+  const Weights soup = Weights::open(root_ / "soup.safetensors");
+  const Ledger carried = ledger_from_json(parse_json(soup.metadata().at("soup.ledger"), "metadata"), "metadata");
+  EXPECT_EQ(content_digest(carried), content_digest(ledger));
+  EXPECT_EQ(carried.rules.size(), 200u);
+  EXPECT_EQ(soup.metadata().at("soup.method"), "ties");
+}
+
+TEST_F(BlendTest, WithoutDigestsTheValuesAreTheSame) {
+  const std::vector<MergeInput> inputs = plain(3, true);
+  MergeOptions options = with({"ties", {}, {}});
+  const Ledger ledger = merge(inputs, root_ / "soup.safetensors", options);
+  options.work.digests = false;
+  merge(inputs, root_ / "quick.safetensors", options);
+  EXPECT_EQ(weights_digest(Weights::open(root_ / "quick.safetensors")), ledger.parts.at("model"));
+}
+
 TEST_F(BlendTest, RulesGiveTensorsTheirOwnWeights) {
   const std::vector<MergeInput> inputs = plain(2, true);
   MergeOptions ruled = with({"task_arithmetic", {}, {}});

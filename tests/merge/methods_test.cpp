@@ -109,9 +109,9 @@ class MethodsTest : public testing::TestWithParam<DType> {
   fs::path root_ = folder_.path();
   std::vector<MergeInput> inputs_;
 
-  void write(const std::vector<std::pair<std::string, double>>& models, bool with_base) {
+  void write(const std::vector<std::pair<std::string, double>>& models, bool with_base, double shared = 0.0) {
     for (const auto& [name, weight] : models) {
-      inputs_.push_back(test::write_plain(root_, name, {.dtype = GetParam()}));
+      inputs_.push_back(test::write_plain(root_, name, {.dtype = GetParam(), .shared = shared}));
       inputs_.back().asked = weight;
     }
     if (with_base) {
@@ -206,7 +206,7 @@ TEST_P(MethodsTest, SlerpFollowsTheArc) {
 }
 
 TEST_P(MethodsTest, ModelStockInterpolatesByTheAngle) {
-  write({{"a", 1.0}, {"b", 1.0}, {"c", 1.0}}, true);
+  write({{"a", 1.0}, {"b", 1.0}, {"c", 1.0}}, true, 1.0);
   expect({"model_stock", {}, {}}, [](const Tensors& t) {
     long double cosines = 0;
     for (const auto& [i, j] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
@@ -215,6 +215,7 @@ TEST_P(MethodsTest, ModelStockInterpolatesByTheAngle) {
       cosines += inner(x, y) / std::sqrt(inner(x, x)) / std::sqrt(inner(y, y));
     }
     const long double cosine = std::max(0.0L, cosines / 3);
+    EXPECT_GT(cosine, 0.1L);
     const long double ratio = 3 * cosine / (1 + 2 * cosine);
     return combined({1 - ratio, ratio / 3, ratio / 3, ratio / 3}, {t.base, t.models[0], t.models[1], t.models[2]});
   });
@@ -258,6 +259,17 @@ TEST_F(MethodIdentities, EqualModelsStayWhatTheyAre) {
   const test::Values model = test::values_of(a.path);
   EXPECT_EQ(soup_of({a, b}, {"slerp", {}, {}}), model) << "parallel: linear";
   EXPECT_EQ(soup_of({a, b, base_}, {"model_stock", {}, {}}), model) << "cos = 1: t = 1";
+}
+
+TEST_F(MethodIdentities, ModelsThatPullApartStockTheBase) {
+  // c = 2 base - a: exactly opposite differences, rounded to F32.
+  const MergeInput a = test::write_plain(root_, "a");
+  MergeInput mirrored = a;
+  mirrored.asked = -1.0;
+  MergeOptions options;
+  options.method = MethodSettings{"task_arithmetic", {}, {}};
+  merge({mirrored, base_}, root_ / "c.safetensors", options);
+  EXPECT_EQ(soup_of({a, {"c", root_ / "c.safetensors"}, base_}, {"model_stock", {}, {}}), test::values_of(base_.path));
 }
 
 TEST_F(MethodIdentities, DareDropsTheShareAskedForAndKeepsTheMean) {

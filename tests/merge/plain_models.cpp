@@ -30,8 +30,9 @@ std::vector<std::byte> stored(const std::string& model, const Shape& shape, cons
   std::vector<double> values(base.begin(), base.end());
   if (model != "base") {
     const std::vector<float> delta = weights_named(fmt::format("{} {}", model, shape.name), shape.count);
+    const std::vector<float> common = weights_named(fmt::format("common {}", shape.name), shape.count);
     for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] += form.scale / 0.01 * delta[i];
+      values[i] += delta[i] + form.shared * common[i];
     }
   }
   std::vector<std::byte> bytes(values.size() * size_of(form.dtype));

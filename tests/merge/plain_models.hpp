@@ -18,7 +18,7 @@ struct PlainForm {
   DType dtype = DType::f32;
   bool sharded = false;       // three files and an index
   std::int64_t steps = 1000;  // content of an integer tensor
-  double scale = 0.01;        // of the differences from the base
+  double shared = 0.0;        // of what all models' differences from the base have in common
 };
 
 // down_blocks.0.weight [300, 500], mid.weight [50, 100], up.bias [7] and one I64 tensor, all a function of the name;
