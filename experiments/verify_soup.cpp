@@ -82,8 +82,10 @@ std::string verify_accumulator(const fs::path& folder, const Ledger& ledger) {
 void verify_made_again(Verifier& verifier, const fs::path& folder, const Ledger& ledger) {
   std::vector<MergeInput> inputs;
   std::vector<std::string> missing;
-  for (const LedgerIngredient& ingredient : ledger.ingredients) {
-    MergeInput input{ingredient.name, (folder / ingredient.path).lexically_normal(), ingredient.weight};
+  const auto add_input = [&](const LedgerIngredient& ingredient, bool is_base) {
+    MergeInput input{ingredient.name,         (folder / ingredient.path).lexically_normal(),
+                     ingredient.weight,       {},
+                     ingredient.asked_weight, is_base};
     for (const auto& [part, promised] : ingredient.parts) {
       input.expected.emplace(part, promised.digest);
     }
@@ -92,6 +94,12 @@ void verify_made_again(Verifier& verifier, const fs::path& folder, const Ledger&
       missing.push_back(input.path.string());
     }
     inputs.push_back(std::move(input));
+  };
+  for (const LedgerIngredient& ingredient : ledger.ingredients) {
+    add_input(ingredient, false);
+  }
+  if (ledger.base) {
+    add_input(*ledger.base, true);
   }
   if (!missing.empty()) {
     verifier.not_checked(
@@ -100,6 +108,8 @@ void verify_made_again(Verifier& verifier, const fs::path& folder, const Ledger&
   }
   verifier.check(folder, [&] {
     MergeOptions options;
+    options.method = ledger.blend;
+    options.rules = ledger.rules;
     options.scale_bits = ledger.scale_bits;
     options.dtype = soup_dtype_of(ledger);
     options.accumulator = AccumulatorKind::none;
@@ -112,8 +122,9 @@ void verify_made_again(Verifier& verifier, const fs::path& folder, const Ledger&
     for (const auto& [part, digest] : ledger.parts) {
       require_equal(folder / part, "made again from its ingredients", again.parts.at(part), digest);
     }
-    return fmt::format("the same bits again from {} ingredients, total weight {}", ledger.ingredients.size(),
-                       ledger.total_weight);
+    return fmt::format(
+        "the same bits again from {} ingredients, {}", ledger.ingredients.size(),
+        ledger.blend ? "method " + ledger.method() : fmt::format("total weight {}", ledger.total_weight));
   });
 }
 

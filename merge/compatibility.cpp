@@ -126,6 +126,18 @@ void require_same_tensors(const Weights& a, const std::string& a_name, const Wei
   }
 }
 
+void require_equal_integers(const WeightTensor& tensor, std::uint64_t first, const NamedBytes& a, const NamedBytes& b,
+                            const std::filesystem::path& path) {
+  const auto unequal = std::ranges::mismatch(a.bytes, b.bytes);
+  if (unequal.in1 != a.bytes.end()) {
+    const auto at = static_cast<std::uint64_t>(unequal.in1 - a.bytes.begin()) / size_of(tensor.dtype);
+    throw DataError(path,
+                    fmt::format("tensor {} ({}) differs between {} and {}, first at element {}", tensor.name,
+                                name_of(tensor.dtype), a.name, b.name, first + at),
+                    "integer tensors are never averaged and must be equal");
+  }
+}
+
 void require_same_model(const ModelFolder& a, const std::string& a_name, const ModelFolder& b,
                         const std::string& b_name, std::span<const std::string> averaged_parts) {
   require_equal(first_missing(part_names(a), a_name, part_names(b), b_name), b.source);

@@ -49,6 +49,14 @@ struct OpenSoup {
 
 OpenSoup open_soup(const fs::path& folder) {
   Ledger ledger = read_ledger(folder);
+  if (ledger.blend || !ledger.rules.empty()) {
+    throw ConfigError(
+        fmt::format("{} was made by {}: ingredients can be added to and removed from an exact mean only",
+                    folder.string(),
+                    ledger.blend ? fmt::format("method {}", ledger.blend->name) : "a mean with weights by tensor"),
+        "make it anew from its inputs, without or with the one in question: soup merge --recipe, with the method, "
+        "parameters and rules in its ledger");
+  }
   OpenSoup soup{folder, open_model(folder), std::move(ledger), {}};
   for (const auto& [name, digest] : soup.ledger.parts) {
     if (soup.model.find(name) == nullptr) {
@@ -61,7 +69,7 @@ OpenSoup open_soup(const fs::path& folder) {
 
 // The soup's ingredient as a merge's input, whose weights must be those that went into the soup.
 MergeInput input_of(const OpenSoup& soup, const LedgerIngredient& entry) {
-  MergeInput input{entry.name, soup.model_of(entry), entry.weight};
+  MergeInput input{entry.name, soup.model_of(entry), entry.weight, {}, entry.asked_weight};
   for (const auto& [name, part] : entry.parts) {
     input.expected.emplace(name, part.digest);
   }

@@ -11,7 +11,7 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
-#include "merge/fixed_point.hpp"
+#include "merge/ledger_method.hpp"
 #include "merge/strict_json.hpp"
 #include "merge/weights_digest.hpp"
 
@@ -31,6 +31,7 @@ json ingredient_to_json(const LedgerIngredient& ingredient) {
   }
   return {{"name", ingredient.name},
           {"weight", ingredient.weight},
+          {"asked_weight", ingredient.asked_weight ? json(*ingredient.asked_weight) : json(nullptr)},
           {"base_digest", digest_or_null(ingredient.base_digest)},
           {"data_root_digest", digest_or_null(ingredient.data_root_digest)},
           {"config_digest", digest_or_null(ingredient.config_digest)},
@@ -39,10 +40,11 @@ json ingredient_to_json(const LedgerIngredient& ingredient) {
           {"parts", parts}};
 }
 
-LedgerIngredient ingredient_from_json(StrictObject object) {
+LedgerIngredient ingredient_from_json(StrictObject object, bool is_mean) {
   LedgerIngredient ingredient;
   ingredient.name = object.text("name");
-  ingredient.weight = object.integer("weight", 1);
+  ingredient.weight = object.integer("weight", is_mean ? 1 : 0, is_mean ? INT64_MAX : 0);
+  ingredient.asked_weight = object.optional_number("asked_weight");
   ingredient.base_digest = object.optional_digest("base_digest");
   ingredient.data_root_digest = object.optional_digest("data_root_digest");
   ingredient.config_digest = object.optional_digest("config_digest");
@@ -93,8 +95,8 @@ LedgerAccumulator accumulator_from_json(StrictObject object, const std::map<std:
   return accumulator;
 }
 
-LedgerEvent event_from_json(StrictObject object) {
-  LedgerEvent event{object.text("action"), object.text("ingredient"), object.integer("total_weight", 1),
+LedgerEvent event_from_json(StrictObject object, bool is_mean) {
+  LedgerEvent event{object.text("action"), object.text("ingredient"), object.integer("total_weight", is_mean ? 1 : 0),
                     object.text("time")};
   if (event.action != "made" && event.action != "added" && event.action != "removed") {
     object.refuse("action", fmt::format("is \"{}\", but must be made, added or removed", excerpt(event.action)));
@@ -134,6 +136,7 @@ void require_consistent(const Ledger& ledger, const std::string& soup_digest, co
     throw DataError(
         path, fmt::format("total_weight is {}, but the ingredients' weights add up to {}", ledger.total_weight, total));
   }
+  require_rules(ledger, path);
   if (ledger.soup_digest().hex() != soup_digest) {
     throw DataError(path,
                     fmt::format("soup_digest is {}, but the parts give {}", soup_digest, ledger.soup_digest().hex()));
@@ -150,8 +153,11 @@ Digest Ledger::soup_digest() const {
 }
 
 std::string Ledger::method() const {
+  if (blend) {
+    return blend->name;
+  }
   const auto differs = [this](const LedgerIngredient& other) { return other.weight != ingredients.front().weight; };
-  return std::ranges::any_of(ingredients, differs) ? "weighted" : "uniform";
+  return !rules.empty() || std::ranges::any_of(ingredients, differs) ? "weighted" : "uniform";
 }
 
 const LedgerIngredient* Ledger::find(const std::string& name) const {
@@ -201,6 +207,9 @@ json to_json(const Ledger& ledger) {
           {"program", ledger.program},
           {"soup_digest", ledger.soup_digest().hex()},
           {"method", ledger.method()},
+          {"parameters", parameters_to_json(ledger)},
+          {"seed", ledger.blend && ledger.blend->seed ? json(std::to_string(*ledger.blend->seed)) : json(nullptr)},
+          {"rules", rules_to_json(ledger)},
           {"scale_bits", ledger.scale_bits},
           {"total_weight", ledger.total_weight},
           {"dtype", ledger.dtype},
@@ -208,6 +217,7 @@ json to_json(const Ledger& ledger) {
           {"parts", parts},
           {"accumulator", accumulator_to_json(ledger.accumulator)},
           {"ingredients", ingredients},
+          {"base", ledger.base ? ingredient_to_json(*ledger.base) : json(nullptr)},
           {"history", history}};
 }
 
@@ -218,8 +228,11 @@ Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
   ledger.program = object.text("program");
   const std::string soup_digest = object.digest("soup_digest").hex();
   const std::string method = object.text("method");
-  ledger.scale_bits = static_cast<int>(object.integer("scale_bits", 1, 52));
-  ledger.total_weight = object.integer("total_weight", 1, std::int64_t{1} << 53);
+  ledger.blend = blend_from_json(object, method);
+  const bool is_mean = !ledger.blend;
+  ledger.scale_bits = static_cast<int>(object.integer("scale_bits", is_mean ? 1 : 0, is_mean ? 52 : 0));
+  ledger.total_weight = object.integer("total_weight", is_mean ? 1 : 0, is_mean ? std::int64_t{1} << 53 : 0);
+  ledger.rules = rules_from_json(object);
   ledger.dtype = object.text("dtype");
   if (std::ranges::find(soup_dtypes, ledger.dtype) == soup_dtypes.end()) {
     object.refuse("dtype",
@@ -232,10 +245,17 @@ Ledger ledger_from_json(const json& value, const std::filesystem::path& path) {
   }
   ledger.accumulator = accumulator_from_json(object.object("accumulator"), ledger.parts);
   for (StrictObject& ingredient : object.objects("ingredients")) {
-    ledger.ingredients.push_back(ingredient_from_json(std::move(ingredient)));
+    ledger.ingredients.push_back(ingredient_from_json(std::move(ingredient), is_mean));
+  }
+  if (std::optional<StrictObject> base = object.optional_object("base")) {
+    ledger.base = ingredient_from_json(std::move(*base), is_mean);
+  }
+  if (ledger.base.has_value() != (ledger.blend && make_method(*ledger.blend)->needs_base())) {
+    object.refuse("base",
+                  ledger.base ? "is of methods that start from one" : "is missing, and the method starts from it");
   }
   for (StrictObject& event : object.objects("history")) {
-    ledger.history.push_back(event_from_json(std::move(event)));
+    ledger.history.push_back(event_from_json(std::move(event), is_mean));
   }
   object.done();
   require_consistent(ledger, soup_digest, method, path);
@@ -258,6 +278,9 @@ json state_of(const Ledger& ledger) {
   for (json& ingredient : value["ingredients"]) {
     ingredient.erase("path");
   }
+  if (ledger.base) {
+    value["base"].erase("path");
+  }
   return value;
 }
 
@@ -268,6 +291,9 @@ Ledger ledger_from_state(json state, const std::filesystem::path& path) {
     }
   };
   complete(state, "history", json::array());
+  if (state.is_object() && state.contains("base") && state["base"].is_object()) {
+    complete(state["base"], "path", "");
+  }
   complete(state, "program", "");
   if (state.is_object() && state.contains("ingredients") && state["ingredients"].is_array()) {
     for (json& ingredient : state["ingredients"]) {
@@ -280,6 +306,11 @@ Ledger ledger_from_state(json state, const std::filesystem::path& path) {
 Digest content_digest(const Ledger& ledger) {
   json content = state_of(ledger);
   content.erase("accumulator");
+  if (!ledger.blend) {  // of a mean only the integers count
+    for (json& ingredient : content["ingredients"]) {
+      ingredient.erase("asked_weight");
+    }
+  }
   return sha256(content.dump());
 }
 

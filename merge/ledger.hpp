@@ -12,6 +12,8 @@
 #include "core/digest.hpp"
 #include "core/safetensors.hpp"
 #include "merge/accumulator.hpp"
+#include "merge/method.hpp"
+#include "merge/weight_rules.hpp"
 
 namespace soup {
 
@@ -23,7 +25,9 @@ struct LedgerPart {
 
 struct LedgerIngredient {
   std::string name;
-  std::int64_t weight = 1;
+  std::int64_t weight = 1;  // 0 in a soup that is no mean
+  // Of a mean whose weights had to be quantised, or of a soup that is no mean: the weight that was asked for.
+  std::optional<double> asked_weight;
   // Absent for models that soup did not train.
   std::optional<Digest> base_digest;
   std::optional<Digest> data_root_digest;
@@ -49,18 +53,23 @@ struct LedgerEvent {
 
 struct Ledger {
   std::string program;  // name and version of what wrote it
+  // How a soup was made that is no mean; it has scale_bits and total_weight 0 and no accumulator.
+  std::optional<MethodSettings> blend;
   int scale_bits = 0;
   std::int64_t total_weight = 0;
+  // Weights by tensor. Of a mean: every ingredient's integer weight, adding up to total_weight.
+  std::vector<WeightRule> rules;
   std::string dtype;  // "F32", "F16", ..., or "input": each tensor has its ingredients' type
   std::optional<Digest> base_digest;
   std::map<std::string, Digest> parts;  // weights_digest of each averaged part of the soup
   LedgerAccumulator accumulator;
   std::vector<LedgerIngredient> ingredients;  // sorted by name
+  std::optional<LedgerIngredient> base;       // the model that a blend's method starts from
   std::vector<LedgerEvent> history;
 
   // model_digest of the averaged parts.
   [[nodiscard]] Digest soup_digest() const;
-  // "uniform" when all weights are equal, else "weighted".
+  // The blend's method; else "uniform" when all weights are equal, or "weighted".
   [[nodiscard]] std::string method() const;
   // nullptr when absent.
   [[nodiscard]] const LedgerIngredient* find(const std::string& name) const;

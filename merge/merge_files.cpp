@@ -16,8 +16,9 @@
 #include "merge/block_loop.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/ingredient_record.hpp"
+#include "merge/merge_parts.hpp"
+#include "merge/open_ingredients.hpp"
 #include "merge/soup_folder_writer.hpp"
-#include "merge/streamed_sum.hpp"
 #include "merge/weights_digest.hpp"
 
 namespace soup {
@@ -26,12 +27,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::int64_t checked_total(const std::vector<MergeInput>& inputs, int scale_bits) {
+void require_names(const std::vector<MergeInput>& inputs) {
   if (inputs.empty()) {
     throw ConfigError("a soup needs at least one ingredient");
   }
   std::set<std::string> names;
-  std::int64_t total = 0;
   for (const MergeInput& input : inputs) {
     constexpr std::size_t longest_name = 255;
     if (input.name.empty() || input.name.size() > longest_name || !is_utf8(input.name)) {
@@ -41,6 +41,12 @@ std::int64_t checked_total(const std::vector<MergeInput>& inputs, int scale_bits
     if (!names.insert(input.name).second) {
       throw ConfigError(fmt::format("two ingredients are named \"{}\"", input.name), "give each input its own name");
     }
+  }
+}
+
+std::int64_t checked_total(const std::vector<MergeInput>& inputs, int scale_bits) {
+  std::int64_t total = 0;
+  for (const MergeInput& input : inputs) {
     if (input.weight < 1) {
       throw ConfigError(
           fmt::format("ingredient {} has weight {}, but weights are integers from 1", input.name, input.weight));
@@ -93,7 +99,7 @@ std::vector<std::string> default_parts(const std::vector<OpenIngredient>& ingred
 std::vector<std::string> chosen_parts(const std::vector<OpenIngredient>& ingredients, const MergeOptions& options) {
   const OpenIngredient& first = ingredients.front();
   for (const OpenIngredient& ingredient : ingredients) {
-    if (ingredient.trained_parts != first.trained_parts) {
+    if (!ingredient.is_origin() && ingredient.trained_parts != first.trained_parts) {
       throw DataError(ingredient.model.source, fmt::format("its trained parts are [{}], but those of {} are [{}]",
                                                            fmt::join(ingredient.trained_parts, ", "), first.entry.name,
                                                            fmt::join(first.trained_parts, ", ")));
@@ -113,25 +119,6 @@ std::vector<std::string> chosen_parts(const std::vector<OpenIngredient>& ingredi
     throw DataError(first.model.source, "it has no part to average");
   }
   return parts;
-}
-
-// Every ingredient's weights of one part.
-struct OpenPart {
-  std::vector<Weights> weights;
-  std::vector<SumTerm> terms;
-};
-
-OpenPart open_part(const std::vector<OpenIngredient>& ingredients, const std::string& name) {
-  OpenPart part;
-  for (const OpenIngredient& ingredient : ingredients) {
-    part.weights.push_back(open_part(ingredient.model, *ingredient.model.find(name)));
-    require_same_tensors(part.weights.front(), ingredients.front().entry.name, part.weights.back(),
-                         ingredient.entry.name);
-  }
-  for (std::size_t i = 0; i < ingredients.size(); ++i) {
-    part.terms.push_back({&part.weights[i], ingredients[i].entry.name, ingredients[i].entry.weight});
-  }
-  return part;
 }
 
 // Bytes read so far over all parts.
@@ -163,10 +150,6 @@ class ReadProgress {
   std::uint64_t done_ = 0;
 };
 
-SumOptions sum_options(const MergeWork& work, std::function<void(std::uint64_t)> progress) {
-  return {work.threads == 0 ? usable_threads() : work.threads, work.digests, std::move(progress)};
-}
-
 // What the sum of a part found out, into the ingredients' entries.
 void note_outcome(const SumOutcome& outcome, const std::string& part, std::vector<OpenIngredient>& ingredients) {
   for (std::size_t i = 0; i < ingredients.size(); ++i) {
@@ -180,22 +163,38 @@ void note_outcome(const SumOutcome& outcome, const std::string& part, std::vecto
 
 void move_entries(std::vector<OpenIngredient>& ingredients, Ledger& ledger) {
   for (OpenIngredient& ingredient : ingredients) {
-    ledger.ingredients.push_back(std::move(ingredient.entry));
+    if (ledger.blend && ingredient.is_base) {
+      ledger.base = std::move(ingredient.entry);
+    } else {
+      ledger.ingredients.push_back(std::move(ingredient.entry));
+    }
   }
   std::ranges::sort(ledger.ingredients, {}, &LedgerIngredient::name);
 }
 
+// Room for rules in a header: a weight has up to 24 characters, and a name up to six each, twice escaped.
+std::size_t rules_bytes(const std::vector<WeightRule>& rules) {
+  std::size_t bytes = 0;
+  for (const WeightRule& rule : rules) {
+    bytes += 64 + 6 * rule.pattern.size();
+    for (const auto& [name, weight] : rule.weights) {
+      bytes += 40 + 6 * name.size();
+    }
+  }
+  return bytes;
+}
+
 Ledger merge_to_file(std::vector<OpenIngredient>& ingredients, const std::string& part, const fs::path& output,
                      const SoupForm& form, const MergeOptions& options, Ledger ledger) {
-  const OpenPart open = open_part(ingredients, part);
+  const OpenPart open = open_part(ingredients, part, options);
   ReadProgress progress(options.work, ingredients, {part});
   AtomicPath path(output);
   const FileLayout layout = in_one_file(path.partial().filename(), open.weights.front().tensors().size());
   // The ledger stands in the metadata as one text, about as large as provenance itself.
   SoupWriter writer(path.partial().parent_path(), layout, open.weights.front(), form.scale, AccumulatorKind::none,
-                    2 * provenance_bytes(ingredients.size()));
-  const SumOutcome outcome = stream_sum(
-      open.terms, nullptr, sum_options(options.work, progress.of_part(open.weights.front().bytes())), writer);
+                    2 * provenance_bytes(ingredients.size()) + rules_bytes(options.rules));
+  const SumOutcome outcome =
+      merge_part(ingredients, open, options, progress.of_part(open.weights.front().bytes()), writer);
   note_outcome(outcome, part, ingredients);
   move_entries(ingredients, ledger);
   ledger.parts.emplace(part, outcome.soup.value_or(Digest{}));
@@ -216,9 +215,9 @@ Ledger merge_to_folder(std::vector<OpenIngredient>& ingredients, const std::vect
   ReadProgress progress(options.work, ingredients, parts);
   SoupFolderWriter writer(output, ingredients.front().model, parts, form, ingredients.size());
   for (const std::unique_ptr<SoupFolderWriter::Part>& part : writer.parts()) {
-    const OpenPart open = open_part(ingredients, part->name);
+    const OpenPart open = open_part(ingredients, part->name, options);
     const SumOutcome outcome =
-        stream_sum(open.terms, nullptr, sum_options(options.work, progress.of_part(part->like.bytes())), part->writer);
+        merge_part(ingredients, open, options, progress.of_part(part->like.bytes()), part->writer);
     note_outcome(outcome, part->name, ingredients);
     part->digest = outcome.soup;
     part->accumulator_digest = outcome.accumulator;
@@ -258,12 +257,15 @@ OpenIngredient open_ingredient(const MergeInput& input, const std::string& varia
   ingredient.model = open_model(input.path, variant);
   ingredient.entry.name = input.name;
   ingredient.entry.weight = input.weight;
+  ingredient.entry.asked_weight = input.asked;
   ingredient.expected = input.expected;
+  ingredient.is_base = input.is_base;
   if (!ingredient.model.is_folder()) {
     ingredient.entry.base_digest = base_in_metadata(open_part(ingredient.model, ingredient.model.parts.front()));
     return ingredient;
   }
   if (const std::optional<IngredientRecord> record = find_ingredient_record(input.path)) {
+    ingredient.recorded_as_base = record->kind == ModelKind::base;
     ingredient.entry.base_digest = record->base_digest;
     ingredient.entry.data_root_digest = record->data_root_digest;
     ingredient.entry.config_digest = record->config_digest;
@@ -293,20 +295,12 @@ void require_known_weights(const OpenIngredient& ingredient, const std::string& 
 }
 
 Ledger merge(const std::vector<MergeInput>& inputs, const fs::path& output, const MergeOptions& options) {
-  const std::int64_t total = checked_total(inputs, options.scale_bits);
+  require_names(inputs);
+  const std::int64_t total = options.method ? 0 : checked_total(inputs, options.scale_bits);
   check_output(inputs, output, options.work.overwrite);
-  std::vector<OpenIngredient> ingredients;
-  std::vector<Origin> origins;
-  for (const MergeInput& input : inputs) {
-    ingredients.push_back(open_ingredient(input, options.variant));
-    origins.push_back({input.path.string(), ingredients.back().entry.base_digest});
-    if (ingredients.back().model.is_folder() != ingredients.front().model.is_folder()) {
-      throw ConfigError(fmt::format("{} and {} are not both files or both folders", inputs.front().path.string(),
-                                    input.path.string()));
-    }
-  }
-  require_same_base(origins);
+  std::vector<OpenIngredient> ingredients = open_ingredients(inputs, options);
   const std::vector<std::string> parts = chosen_parts(ingredients, options);
+  require_usable(ingredients, parts, options);
   const OpenIngredient& first = ingredients.front();
   for (const OpenIngredient& other : ingredients) {
     require_same_model(first.model, first.entry.name, other.model, other.entry.name, parts);
@@ -317,11 +311,17 @@ Ledger merge(const std::vector<MergeInput>& inputs, const fs::path& output, cons
 
   SoupForm form{{total, options.scale_bits, options.dtype}, options.accumulator, options.shard_bytes};
   Ledger ledger;
+  if (options.method) {
+    ledger.blend = complete(*options.method);
+    form.scale.scale_bits = 0;
+    form.accumulator = AccumulatorKind::none;  // there are no sums
+  }
+  ledger.rules = options.rules;
   ledger.program = program_version();
   ledger.scale_bits = form.scale.scale_bits;
   ledger.total_weight = total;
   ledger.dtype = ledger_dtype(form.scale.dtype);
-  ledger.base_digest = origins.front().base_digest;
+  ledger.base_digest = first.entry.base_digest;
   if (output.extension() == ".safetensors") {
     if (parts.size() != 1 || first.model.parts.size() != 1 || options.shard_bytes) {
       throw ConfigError(fmt::format("{} is one file, but {}", output.string(),

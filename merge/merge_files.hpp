@@ -23,6 +23,11 @@ struct MergeInput {
   std::int64_t weight = 1;
   // Digests that its parts' weights must have, as a ledger gives them; parts not named here may have any.
   std::map<std::string, Digest> expected = {};
+  // The weight asked for: of a mean's only recorded, as `weight` is what it became (integer_weights); of a method the
+  // weight, 1 when absent.
+  std::optional<double> asked = std::nullopt;
+  // The common base of the others: what a method starts from, or a mean is pulled back to.
+  bool is_base = false;
 };
 
 // How the work is done; none of it changes a bit of the result.
@@ -31,12 +36,16 @@ struct MergeWork {
   // SHA-256 of ingredients and soup. Without them, which only a soup in one file can be, no ledger is kept.
   bool digests = true;
   Sync sync = Sync::yes;
-  bool overwrite = false;  // replace an output that exists
+  bool overwrite = false;                           // replace an output that exists
+  std::uint64_t memory = std::uint64_t{256} << 20;  // bytes of all threads' buffers
   // Called with the bytes read so far and in all.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
 };
 
 struct MergeOptions {
+  std::optional<MethodSettings> method;  // absent: the exact mean
+  // Weights by tensor. Of a mean: an integer weight for every ingredient, with the inputs' total (integer_weights).
+  std::vector<WeightRule> rules;
   int scale_bits = default_scale_bits;
   std::optional<DType> dtype = DType::f32;  // of the soup's floating tensors; absent: as in the inputs (one rounding)
   AccumulatorKind accumulator = AccumulatorKind::compact;
@@ -52,7 +61,8 @@ struct MergeOptions {
 
 // Output: one file where `output` ends in .safetensors (the ledger without history in its metadata, no accumulator),
 // else a folder with ledger.json and accumulator/. Atomic. Throws ConfigError (no input, repeated names, weights < 1,
-// files mixed with folders, an output that exists or contains an input) and DataError (not one origin, NaN, Inf,
+// files mixed with folders, an output that exists or contains an input, a base that the method lacks or does not need,
+// weights that it cannot use, a pattern without a match) and DataError (not one origin, NaN, Inf,
 // overflow, files), Interrupted on a signal.
 Ledger merge(const std::vector<MergeInput>& inputs, const std::filesystem::path& output,
              const MergeOptions& options = {});
@@ -64,6 +74,11 @@ struct OpenIngredient {
   std::vector<std::string> trained_parts;  // of its record, sorted; empty without one
   std::map<std::string, Digest> recorded;  // its record's digests of weights
   std::map<std::string, Digest> expected;  // the input's
+  bool is_base = false;                    // the input's
+  bool recorded_as_base = false;
+
+  // What others come from has no base but itself.
+  [[nodiscard]] bool is_origin() const { return is_base || recorded_as_base; }
 };
 OpenIngredient open_ingredient(const MergeInput& input, const std::string& variant = {});
 // Throws DataError when `found`, the digest of a part's weights, is not the recorded or the expected one.

@@ -23,12 +23,14 @@ std::map<std::string, std::string> provenance(const Ledger& ledger) {
       parts.emplace(name, part.digest);
     }
     ingredients.push_back({{"name", ingredient.name},
-                           {"weight", ingredient.weight},
+                           {"weight", ledger.blend ? nlohmann::json(ingredient.asked_weight.value_or(1.0))
+                                                   : nlohmann::json(ingredient.weight)},
                            {"digest", model_digest(parts).hex()},
                            {"data", ingredient.data_root_digest ? ingredient.data_root_digest->hex() : ""}});
   }
   return {{"format", "pt"},
           {"soup.digest", ledger.soup_digest().hex()},
+          {"soup.method", ledger.method()},
           {"soup.base", ledger.base_digest ? ledger.base_digest->hex() : ""},
           {"soup.scale_bits", std::to_string(ledger.scale_bits)},
           {"soup.total_weight", std::to_string(ledger.total_weight)},

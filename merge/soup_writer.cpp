@@ -16,11 +16,20 @@ namespace soup {
 namespace {
 
 // Values finished, then converted, while they stay in the first-level cache.
-constexpr std::size_t cached_elements = 2048;
+constexpr std::size_t finished_elements = 2048;
 
 // The least magnitude that rounds to infinity.
 double first_beyond(DType dtype) {
-  return dtype == DType::f16 ? 65520.0 : dtype == DType::bf16 ? 0x1.ffp127 : std::numeric_limits<double>::infinity();
+  switch (dtype) {
+    case DType::f16:
+      return 65520.0;
+    case DType::bf16:
+      return 0x1.ffp127;
+    case DType::f32:
+      return 0x1.ffffffp127;
+    default:
+      return std::numeric_limits<double>::infinity();
+  }
 }
 
 std::vector<TensorForm> forms_of(std::span<const WeightTensor> tensors) {
@@ -57,19 +66,23 @@ void finish_as(DType dtype, std::span<const std::int64_t> sums, const SoupScale&
     finish(sums, scale.total_weight, scale.scale_bits, std::span(reinterpret_cast<float*>(out.data()), sums.size()));
     return;
   }
-  std::array<double, cached_elements> values;
-  for (std::size_t begin = 0; begin < sums.size(); begin += cached_elements) {
-    const std::size_t count = std::min(cached_elements, sums.size() - begin);
+  std::array<double, finished_elements> values;
+  for (std::size_t begin = 0; begin < sums.size(); begin += finished_elements) {
+    const std::size_t count = std::min(finished_elements, sums.size() - begin);
     const std::span<double> block = std::span(values).first(count);
     finish(sums.subspan(begin, count), scale.total_weight, scale.scale_bits, block);
-    const double largest = largest_magnitude(block, tensor);
-    if (largest >= first_beyond(dtype)) {
-      throw DataError(std::string(tensor),
-                      fmt::format("its largest weight {:.9g} does not fit {}", largest, name_of(dtype)),
-                      "--dtype F32 holds it");
-    }
-    encode(block, dtype, out.subspan(begin * size_of(dtype), count * size_of(dtype)));
+    encode_as(dtype, block, tensor, out.subspan(begin * size_of(dtype), count * size_of(dtype)));
   }
+}
+
+void encode_as(DType dtype, std::span<const double> values, std::string_view tensor, std::span<std::byte> out) {
+  const double largest = largest_magnitude(values, tensor);
+  if (largest >= first_beyond(dtype)) {
+    throw DataError(std::string(tensor),
+                    fmt::format("its largest weight {:.9g} does not fit {}", largest, name_of(dtype)),
+                    dtype == DType::f32 ? "--dtype f64 holds it" : "--dtype f32 holds it");
+  }
+  encode(values, dtype, out);
 }
 
 SoupWriter::SoupWriter(const std::filesystem::path& folder, const FileLayout& layout, const Weights& like,
@@ -110,6 +123,14 @@ void SoupWriter::put(std::size_t tensor, std::uint64_t first, std::span<const st
   if (accumulator_) {
     accumulator_->write(accumulator_index_[tensor], first, scratch.sums);
   }
+}
+
+void SoupWriter::put(std::size_t tensor, std::uint64_t first, std::span<const double> values, Scratch& scratch) {
+  const WeightTensor& info = tensors_[tensor];
+  SOUP_REQUIRE(is_floating(info.dtype) && !accumulator_, "values where sums are kept, or of an integer tensor");
+  scratch.soup.resize(values.size() * size_of(info.dtype));
+  encode_as(info.dtype, values, info.name, scratch.soup);
+  soup_->write(tensor, first, scratch.soup);
 }
 
 void SoupWriter::copy(std::size_t tensor, std::uint64_t first, std::span<const std::byte> bytes) {

@@ -33,6 +33,10 @@ struct SoupScale {
 void finish_as(DType dtype, std::span<const std::int64_t> sums, const SoupScale& scale, std::string_view tensor,
                std::span<std::byte> out);
 
+// Values in the type `dtype`, with one rounding, in out[0, values.size() * size_of(dtype)). Throws DataError naming
+// `tensor` for a value that is not finite or that the type cannot hold.
+void encode_as(DType dtype, std::span<const double> values, std::string_view tensor, std::span<std::byte> out);
+
 class SoupWriter {
  public:
   // Form and integer tensors are those of `like`, an ingredient's weights, which must outlive this object. Weights go
@@ -48,6 +52,8 @@ class SoupWriter {
   // Sums of tensor number `tensor` of like.tensors() from element `first` on. Calls for different elements may come
   // from different threads.
   void put(std::size_t tensor, std::uint64_t first, std::span<const std::int64_t> sums, Scratch& scratch);
+  // Values that are no sums, for a soup without accumulator.
+  void put(std::size_t tensor, std::uint64_t first, std::span<const double> values, Scratch& scratch);
   // An integer tensor's elements, as they are.
   void copy(std::size_t tensor, std::uint64_t first, std::span<const std::byte> bytes);
   void set_metadata(const std::map<std::string, std::string>& metadata);

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "merge/block_loop.hpp"
+#include "merge/compatibility.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/float_formats.hpp"
 #include "merge/weights_digest.hpp"
@@ -23,13 +24,11 @@ namespace {
 constexpr std::uint64_t small_block_elements = 16384;
 constexpr std::size_t group_bytes = std::size_t{512} << 10;
 // Elements that go through all terms of a group while their sums stay in the first-level cache.
-constexpr std::size_t strip_elements = 1024;
-// How far ahead the system is told what will be read: enough for disks and network file systems to work at full speed.
-constexpr std::uint64_t ahead_elements = std::uint64_t{4} << 20;
+constexpr std::size_t summed_elements = 1024;
 
 struct Buffers {
   Buffers(std::size_t terms, const SumStart* its_start) : start(its_start), largest(terms) {
-    floats.fill(std::vector<float>(strip_elements));
+    floats.fill(std::vector<float>(summed_elements));
   }
 
   SumsReader start;
@@ -47,6 +46,10 @@ std::size_t index_in(const Weights& weights, const WeightTensor& tensor) {
   SOUP_REQUIRE(index && weights.tensors()[*index].shape == tensor.shape,
                "weights with other tensors were not refused before");
   return *index;
+}
+
+std::int64_t weight_in(const SumTerm& term, std::size_t tensor) {
+  return term.tensor_weights.empty() ? term.weight : term.tensor_weights[tensor];
 }
 
 class Summation {
@@ -108,8 +111,8 @@ class Summation {
   std::span<const std::byte> read(std::size_t term, const Block& block, std::vector<std::byte>& buffer) {
     const Weights& weights = *terms_[term].weights;
     const std::size_t tensor = index_[term][block.tensor];
-    if (block.first % ahead_elements == 0) {
-      weights.will_read(tensor, block.first, 2 * ahead_elements);
+    if (block.first % read_ahead_elements == 0) {
+      weights.will_read(tensor, block.first, 2 * read_ahead_elements);
     }
     buffer.resize(block.count * size_of(tensors_[block.tensor].dtype));
     weights.read(tensor, block.first, buffer);
@@ -153,8 +156,8 @@ class Summation {
     for (std::size_t i = 0; i < terms; ++i) {
       static_cast<void>(read(first_term + i, block, buffers.group[i]));
     }
-    for (std::size_t begin = 0; begin < block.count; begin += strip_elements) {
-      const std::size_t count = std::min<std::size_t>(strip_elements, block.count - begin);
+    for (std::size_t begin = 0; begin < block.count; begin += summed_elements) {
+      const std::size_t count = std::min<std::size_t>(summed_elements, block.count - begin);
       const Block strip{block.tensor, block.first + begin, count};
       std::span<std::int64_t> sums = std::span(buffers.sums).subspan(begin, count);
       for (std::size_t i = 0; i < terms;) {
@@ -171,9 +174,9 @@ class Summation {
       return std::span(group[i]).subspan(offset, sums.size() * size_of(dtype));
     };
     const std::size_t together = terms >= 4 ? 4 : 2;
-    const bool usual =
-        dtype != DType::f64 && terms >= 2 &&
-        std::ranges::all_of(terms_.subspan(number, together), [](const SumTerm& term) { return term.weight == 1; });
+    const bool usual = dtype != DType::f64 && terms >= 2 &&
+                       std::ranges::all_of(terms_.subspan(number, together),
+                                           [&](const SumTerm& term) { return weight_in(term, strip.tensor) == 1; });
     if (usual) {
       std::array<std::span<const float>, 4> values;
       std::array<double, 4> largest{};
@@ -207,8 +210,9 @@ class Summation {
                    std::span<std::int64_t> sums, std::vector<float>& floats) const {
     const SumTerm& term = terms_[number];
     const WeightTensor& tensor = tensors_[strip.tensor];
+    const std::int64_t weight = weight_in(term, strip.tensor);
     const auto add = [&](auto values) {
-      return accumulate(values, term.weight, guard_weight_, out_.scale().scale_bits, tensor.name, sums, strip.first);
+      return accumulate(values, weight, guard_weight_, out_.scale().scale_bits, tensor.name, sums, strip.first);
     };
     try {
       if (tensor.dtype == DType::f64) {
@@ -242,14 +246,7 @@ class Summation {
     const std::span<const std::byte> ours = read(0, block, buffers.bytes);
     const auto require_equal = [&](std::span<const std::byte> theirs, const std::filesystem::path& path,
                                    const std::string& name) {
-      const auto unequal = std::ranges::mismatch(ours, theirs);
-      if (unequal.in1 != ours.end()) {
-        const auto at = static_cast<std::uint64_t>(unequal.in1 - ours.begin()) / size_of(tensor.dtype);
-        throw DataError(path,
-                        fmt::format("tensor {} ({}) differs between {} and {}, first at element {}", tensor.name,
-                                    name_of(tensor.dtype), terms_.front().name, name, block.first + at),
-                        "integer tensors are never averaged and must be equal");
-      }
+      require_equal_integers(tensor, block.first, {ours, terms_.front().name}, {theirs, name}, path);
     };
     for (std::size_t i = 1; i < terms_.size(); ++i) {
       require_equal(read(i, block, buffers.other), terms_[i].weights->path(), terms_[i].name);

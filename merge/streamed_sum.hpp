@@ -20,7 +20,12 @@ struct SumTerm {
   const Weights* weights = nullptr;
   std::string name;  // the ingredient's
   std::int64_t weight = 1;
+  // Of the tensors that have a weight of their own, in the order of out.like().tensors(); empty: none has.
+  std::vector<std::int64_t> tensor_weights = {};
 };
+
+// How far ahead the system is told what will be read: enough for disks and network file systems to work at full speed.
+inline constexpr std::uint64_t read_ahead_elements = std::uint64_t{4} << 20;
 
 struct SumOptions {
   int threads = 1;

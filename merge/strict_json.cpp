@@ -138,6 +138,18 @@ std::optional<Digest> StrictObject::optional_digest(const std::string& key) {
   return is_null(key) ? std::nullopt : std::optional(digest(key));
 }
 
+std::optional<double> StrictObject::optional_number(const std::string& key) {
+  return take(key).is_null() ? std::nullopt : std::optional(number(key));
+}
+
+std::optional<std::string> StrictObject::optional_text(const std::string& key) {
+  return take(key).is_null() ? std::nullopt : std::optional(text(key));
+}
+
+std::optional<StrictObject> StrictObject::optional_object(const std::string& key) {
+  return take(key).is_null() ? std::nullopt : std::optional(object(key));
+}
+
 std::vector<std::string> StrictObject::texts(const std::string& key) {
   const json& value = take(key);
   if (!value.is_array()) {

@@ -37,6 +37,9 @@ class StrictObject {
   [[nodiscard]] Digest digest(const std::string& key);
   // null is absent.
   [[nodiscard]] std::optional<Digest> optional_digest(const std::string& key);
+  [[nodiscard]] std::optional<double> optional_number(const std::string& key);
+  [[nodiscard]] std::optional<std::string> optional_text(const std::string& key);
+  [[nodiscard]] std::optional<StrictObject> optional_object(const std::string& key);
   [[nodiscard]] std::vector<std::string> texts(const std::string& key);
   // The elements of an array of objects, and the members of an object of objects.
   [[nodiscard]] std::vector<StrictObject> objects(const std::string& key);
