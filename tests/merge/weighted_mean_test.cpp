@@ -62,7 +62,7 @@ TEST_F(WeightedMeanTest, RulesGiveEachTensorItsOwnExactMean) {
   for (const std::string& refused : {std::string("add"), std::string("remove")}) {
     try {
       refused == "add" ? add_ingredient(root_ / "soup", test::make_ingredient(root_, "c"))
-                       : remove_ingredient(root_ / "soup", "a");
+                       : remove_ingredient(root_ / "soup", "a").ledger;
       ADD_FAILURE() << "a soup with rules was edited";
     } catch (const ConfigError& error) {
       EXPECT_THAT(error.what(), HasSubstr("a mean with weights by tensor"));
