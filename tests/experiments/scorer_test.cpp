@@ -2,6 +2,7 @@
 #include "experiments/scorer.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -194,6 +195,7 @@ TEST_F(ScorerTest, BalanceDecidesHowOftenAStyleIsDrawn) {
 }
 
 TEST_F(ScorerTest, GoesOnFromItsCheckpointToTheSameBits) {
+  at::set_num_threads(1);  // a forked process has no other threads, and would wait for them for ever
   ScorerConfig config = tiny_config();
   config.images = 640;
   train("whole", config);
