@@ -13,7 +13,9 @@ inline constexpr auto shifter_bits = std::bit_cast<std::int64_t>(shifter);
 
 // round_half_even(x) for |x| < 2^51.
 inline std::int64_t round_small(double x) {
-  return std::bit_cast<std::int64_t>(x + shifter) - shifter_bits;
+  // Unsigned, so that larger x, for which the result means nothing, are no undefined behaviour.
+  return static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(x + shifter) -
+                                   static_cast<std::uint64_t>(shifter_bits));
 }
 
 // round_half_even(x) for |x| < 2^62: x = high * 2^32 + low, both parts below 2^51. `low` is exact, and high * 2^32 is
