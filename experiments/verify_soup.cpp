@@ -66,12 +66,8 @@ std::string verify_accumulator(const fs::path& folder, const Ledger& ledger) {
   const ModelFolder model = open_model(folder);
   for (const auto& [name, digest] : ledger.accumulator.parts) {
     const ModelPart& part = part_of(model, name);
-    std::vector<fs::path> files;
-    for (const fs::path& file : part.files) {
-      files.push_back(folder / accumulator_folder / file);
-    }
     const Weights weights = open_part(model, part);
-    const Weights accumulator = Weights::open(folder / accumulator_folder / name, files);
+    const Weights accumulator = open_part_below(folder / accumulator_folder, name, part.files);
     const SumStart soup{&accumulator, &weights, {ledger.total_weight, ledger.scale_bits, soup_dtype_of(ledger)}};
     require_equal(folder / accumulator_folder / name, "sums", check_sums(soup, usable_threads()).accumulator, digest);
   }

@@ -36,8 +36,7 @@ struct BlendBuffers {
 
   std::vector<std::vector<std::byte>> bytes;  // a block of each input
   std::vector<std::vector<double>> values;    // a strip of each input
-  std::vector<float> floats = std::vector<float>(strip_elements);
-  std::vector<double> blended;  // a block
+  std::vector<double> blended;                // a block
   SoupWriter::Scratch written;
   std::vector<double> largest;  // |w| of the block, per input
 };
@@ -102,10 +101,7 @@ class Blending {
   void add_input(const BlendInput& input) {
     Input& added = inputs_.emplace_back(Input{input.weights, input.name, {}, nullptr, 0.0});
     for (const WeightTensor& tensor : tensors_) {
-      const std::optional<std::size_t> index = input.weights->find(tensor.name);
-      SOUP_REQUIRE(index && input.weights->tensors()[*index].shape == tensor.shape,
-                   "weights with other tensors were not refused before");
-      added.index.push_back(*index);
+      added.index.push_back(input.weights->same(tensor));
     }
     if (options_.digests) {
       added.hasher = std::make_unique<WeightsHasher>(input.weights->tensors());
@@ -204,13 +200,7 @@ class Blending {
 
   void read(const Block& block, BlendBuffers& buffers) const {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      const Weights& weights = *inputs_[i].weights;
-      const std::size_t tensor = inputs_[i].index[block.tensor];
-      if (block.first % read_ahead_elements == 0) {
-        weights.will_read(tensor, block.first, 2 * read_ahead_elements);
-      }
-      buffers.bytes[i].resize(block.count * size_of(weights.tensors()[tensor].dtype));
-      weights.read(tensor, block.first, buffers.bytes[i]);
+      inputs_[i].weights->read_on(inputs_[i].index[block.tensor], block.first, block.count, buffers.bytes[i]);
     }
   }
 
@@ -242,13 +232,7 @@ class Blending {
     const std::span<const std::byte> bytes = std::span(buffers.bytes[number]).subspan(begin * size, count * size);
     std::vector<double>& values = buffers.values[number];
     values.resize(count);
-    if (tensor.dtype == DType::f64) {
-      decode(bytes, values);
-    } else {
-      const std::span<float> floats = std::span(buffers.floats).first(count);
-      decode(tensor.dtype, bytes, floats);
-      std::ranges::copy(floats, values.begin());
-    }
+    decode(tensor.dtype, bytes, values);
     try {
       const double largest = largest_magnitude(std::span<const double>(values), tensor.name, block.first + begin);
       buffers.largest[number] = std::max(buffers.largest[number], largest);

@@ -2,16 +2,14 @@
 #include "merge/delta_stream.hpp"
 
 #include <algorithm>
-#include <map>
 #include <mutex>
-#include <optional>
 #include <utility>
 
 #include "core/error.hpp"
-#include "core/simd.hpp"
 #include "merge/block_loop.hpp"
 #include "merge/delta_segment.hpp"
 #include "merge/float_formats.hpp"
+#include "merge/ordered_sum.hpp"
 
 namespace soup {
 
@@ -22,42 +20,20 @@ namespace {
 constexpr std::uint64_t delta_segment_elements = std::uint64_t{1} << 20;
 // What is read of each model at once.
 constexpr std::uint64_t delta_piece_elements = 16384;
-// How far ahead the system is told what will be read.
-constexpr std::uint64_t delta_ahead_elements = std::uint64_t{4} << 20;
 
 struct DeltaBuffers {
   explicit DeltaBuffers(std::size_t models) : bytes(models + 1), strip(models) {}
 
   std::vector<std::vector<std::byte>> bytes;  // of the models' pieces, then of the base's
-  std::vector<float> floats = std::vector<float>(DeltaStrip::elements);
   DeltaStrip strip;
 };
 
-SOUP_SIMD void widen_strip(const float* from, std::size_t count, double* to) {
-  for (std::size_t i = 0; i < count; ++i) {
-    to[i] = from[i];
-  }
-}
+// Of one tensor.
+struct Segments {
+  explicit Segments(std::size_t models) : whole(models) {}
 
-// Joins the segments of a tensor in their order, whichever is ready first.
-class OrderedSegments {
- public:
-  explicit OrderedSegments(std::size_t models) : whole_(models) {}
-
-  void add(std::uint64_t number, DeltaSegment segment) {
-    waiting_.emplace(number, std::move(segment));
-    for (auto next = waiting_.begin(); next != waiting_.end() && next->first == joined_; ++joined_) {
-      whole_.append(next->second);
-      next = waiting_.erase(next);
-    }
-  }
-
-  [[nodiscard]] const DeltaSegment& whole() const { return whole_; }
-
- private:
-  DeltaSegment whole_;
-  std::uint64_t joined_ = 0;
-  std::map<std::uint64_t, DeltaSegment> waiting_;
+  DeltaSegment whole;
+  InOrder<DeltaSegment> order;  // segments that came before their turn
 };
 
 class DeltaSummation {
@@ -90,14 +66,16 @@ class DeltaSummation {
       }
     }
     const std::scoped_lock lock(mutex_);
-    segments_[block.tensor].add(block.first / delta_segment_elements, std::move(segment));
+    Segments& of_tensor = segments_[block.tensor];
+    of_tensor.order.add(block.first / delta_segment_elements, std::move(segment),
+                        [&](const DeltaSegment& next) { of_tensor.whole.append(next); });
   }
 
   [[nodiscard]] std::vector<TensorDifference> finish() const {
     std::vector<TensorDifference> result;
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       const WeightTensor& tensor = tensors_[i];
-      const DeltaSegment& whole = segments_[i].whole();
+      const DeltaSegment& whole = segments_[i].whole;
       result.push_back({tensor.name,
                         {},
                         tensor.dtype,
@@ -119,20 +97,14 @@ class DeltaSummation {
   };
 
   static Source source_in(const Weights& weights, const WeightTensor& tensor) {
-    const std::optional<std::size_t> index = weights.find(tensor.name);
-    SOUP_REQUIRE(index && weights.tensors()[*index].shape == tensor.shape,
-                 "weights with other tensors were not refused before");
-    return {&weights, *index, weights.tensors()[*index].dtype};
+    const std::size_t index = weights.same(tensor);
+    return {&weights, index, weights.tensors()[index].dtype};
   }
 
   void read(const Block& piece, DeltaBuffers& buffers) const {
     for (std::size_t i = 0; i < sources_[piece.tensor].size(); ++i) {
       const Source& source = sources_[piece.tensor][i];
-      if (piece.first % delta_ahead_elements == 0) {
-        source.weights->will_read(source.tensor, piece.first, 2 * delta_ahead_elements);
-      }
-      buffers.bytes[i].resize(piece.count * size_of(source.dtype));
-      source.weights->read(source.tensor, piece.first, buffers.bytes[i]);
+      source.weights->read_on(source.tensor, piece.first, piece.count, buffers.bytes[i]);
     }
   }
 
@@ -147,11 +119,10 @@ class DeltaSummation {
     for (std::size_t begin = 0; begin < piece.count; begin += DeltaStrip::elements) {
       const std::size_t count = std::min<std::size_t>(DeltaStrip::elements, piece.count - begin);
       for (std::size_t m = 0; m < stream_.models.size(); ++m) {
-        decode_strip(sources_[piece.tensor][m].dtype, buffers.bytes[m], begin, count, buffers.floats,
-                     buffers.strip.values[m].data());
+        decode_strip(sources_[piece.tensor][m].dtype, buffers.bytes[m], begin, count, buffers.strip.values[m].data());
       }
       if (stream_.base != nullptr) {
-        decode_strip(sources_[piece.tensor].back().dtype, buffers.bytes.back(), begin, count, buffers.floats,
+        decode_strip(sources_[piece.tensor].back().dtype, buffers.bytes.back(), begin, count,
                      buffers.strip.base.data());
       }
       buffers.strip.add_to(segment, piece.first + begin, count, stream_.base == nullptr);
@@ -159,21 +130,15 @@ class DeltaSummation {
   }
 
   static void decode_strip(DType dtype, std::span<const std::byte> piece, std::size_t begin, std::size_t count,
-                           std::vector<float>& floats, double* out) {
-    const std::span<const std::byte> bytes = piece.subspan(begin * size_of(dtype), count * size_of(dtype));
-    if (dtype == DType::f64) {
-      decode(bytes, std::span(out, count));
-      return;
-    }
-    decode(dtype, bytes, std::span(floats).first(count));
-    widen_strip(floats.data(), count, out);
+                           double* out) {
+    decode(dtype, piece.subspan(begin * size_of(dtype), count * size_of(dtype)), std::span(out, count));
   }
 
   const DeltaStream& stream_;
   std::span<const WeightTensor> tensors_;
   std::vector<std::vector<Source>> sources_;  // per tensor: the models', then the base's
   std::mutex mutex_;
-  std::vector<OrderedSegments> segments_;  // per tensor
+  std::vector<Segments> segments_;  // per tensor
 };
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "merge/block_loop.hpp"
 #include "merge/block_names.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/delta_stream.hpp"
@@ -201,10 +200,7 @@ class ModelComparison {
 
   void add_part(const PartPair& pair) {
     PartDifference part{pair.name, pair.base_name, {}};
-    DeltaStream stream{pair.base ? &*pair.base : nullptr,
-                       pair.models,
-                       options_.threads == 0 ? usable_threads() : options_.threads,
-                       {}};
+    DeltaStream stream{pair.base ? &*pair.base : nullptr, pair.models, options_.threads, {}};
     const std::uint64_t before = bytes_read_;
     bytes_read_ += pair.bytes();
     if (options_.progress) {

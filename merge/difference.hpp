@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/safetensors.hpp"
+#include "merge/block_loop.hpp"
 #include "merge/delta_sums.hpp"
 
 namespace soup {
@@ -21,7 +22,7 @@ struct DifferenceInput {
 struct DifferenceOptions {
   std::vector<std::string> parts;  // to compare; empty: all parts of the models
   std::string variant;             // of the weights, as "fp16"
-  int threads = 0;                 // 0: all processors; does not change a bit
+  int threads = usable_threads();  // does not change a bit
   // Called with the bytes read so far and in all.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
 };

@@ -39,11 +39,7 @@ struct OpenSoup {
     return ledger.accumulator.kind != AccumulatorKind::none && fs::exists(path / accumulator_folder);
   }
   [[nodiscard]] Weights accumulator_of(const ModelPart& part) const {
-    std::vector<fs::path> files;
-    for (const fs::path& file : part.files) {
-      files.push_back(path / accumulator_folder / file);
-    }
-    return Weights::open(path / accumulator_folder / part.name, files);
+    return open_part_below(path / accumulator_folder, part.name, part.files);
   }
 };
 

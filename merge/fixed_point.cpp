@@ -150,24 +150,14 @@ template <std::size_t N>
   }
 }
 
-SOUP_SIMD void add_two(const std::array<const float*, 2>& terms, std::size_t count, double scale, std::int64_t* sums,
-                       float* largest) {
-  add_together<2>(terms, count, scale, 1, sums, largest);
+SOUP_SIMD void add_two(const std::array<const float*, 2>& terms, std::size_t count, double scale, std::uint64_t sign,
+                       std::int64_t* sums, float* largest) {
+  add_together<2>(terms, count, scale, sign, sums, largest);
 }
 
-SOUP_SIMD void add_four(const std::array<const float*, 4>& terms, std::size_t count, double scale, std::int64_t* sums,
-                        float* largest) {
-  add_together<4>(terms, count, scale, 1, sums, largest);
-}
-
-SOUP_SIMD void take_two(const std::array<const float*, 2>& terms, std::size_t count, double scale, std::int64_t* sums,
-                        float* largest) {
-  add_together<2>(terms, count, scale, ~std::uint64_t{0}, sums, largest);
-}
-
-SOUP_SIMD void take_four(const std::array<const float*, 4>& terms, std::size_t count, double scale, std::int64_t* sums,
-                         float* largest) {
-  add_together<4>(terms, count, scale, ~std::uint64_t{0}, sums, largest);
+SOUP_SIMD void add_four(const std::array<const float*, 4>& terms, std::size_t count, double scale, std::uint64_t sign,
+                        std::int64_t* sums, float* largest) {
+  add_together<4>(terms, count, scale, sign, sums, largest);
 }
 
 template <typename T>
@@ -317,19 +307,19 @@ bool accumulate_quickly(std::span<const std::span<const float>> terms, std::int6
                "terms of another size than their sums");
   const double scale = std::ldexp(1.0, scale_bits);
   std::array<float, 4> found{};
-  const auto pass = [&](auto two, auto four) {
+  const auto add = [&](std::uint64_t sign) {
     if (terms.size() == 2) {
-      two({terms[0].data(), terms[1].data()}, sums.size(), scale, sums.data(), found.data());
+      add_two({terms[0].data(), terms[1].data()}, sums.size(), scale, sign, sums.data(), found.data());
     } else {
-      four({terms[0].data(), terms[1].data(), terms[2].data(), terms[3].data()}, sums.size(), scale, sums.data(),
-           found.data());
+      add_four({terms[0].data(), terms[1].data(), terms[2].data(), terms[3].data()}, sums.size(), scale, sign,
+               sums.data(), found.data());
     }
   };
-  pass(add_two, add_four);
+  add(1);
   for (std::size_t i = 0; i < terms.size(); ++i) {
     const bool quick = std::ldexp(static_cast<double>(found[i]), scale_bits) < 0x1p51;  // false for NaN
     if (!quick || !in_range(found[i], total_weight, scale_bits)) {
-      pass(take_two, take_four);
+      add(~std::uint64_t{0});  // minus one: what was added is taken off again
       return false;
     }
     largest[i] = found[i];

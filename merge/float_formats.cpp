@@ -1,6 +1,8 @@
 // The floating-point formats of model files, to and from float and double, on bytes that need no alignment.
 #include "merge/float_formats.hpp"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -13,6 +15,9 @@
 namespace soup {
 
 namespace {
+
+// Values on their way to double, which stay in the first-level cache.
+constexpr std::size_t cached_floats = 1024;
 
 inline float float_of_half(std::uint16_t half) {
   // Exponent and mantissa moved to float's places are the value times 2^-112, also where it is subnormal.
@@ -86,6 +91,12 @@ SOUP_SIMD void decode_bfloat(const std::byte* bytes, std::size_t count, float* o
   }
 }
 
+SOUP_SIMD void widen(const float* from, std::size_t count, double* to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    to[i] = from[i];
+  }
+}
+
 SOUP_SIMD void encode_half(const double* values, std::size_t count, std::byte* out) {
   for (std::size_t i = 0; i < count; ++i) {
     store(out + 2 * i, half_of(values[i]));
@@ -127,9 +138,18 @@ void decode(DType dtype, std::span<const std::byte> bytes, std::span<float> out)
   }
 }
 
-void decode(std::span<const std::byte> bytes, std::span<double> out) {
-  SOUP_REQUIRE(bytes.size() == out.size() * sizeof(double), "decode into a buffer of another size");
-  std::memcpy(out.data(), bytes.data(), bytes.size());
+void decode(DType dtype, std::span<const std::byte> bytes, std::span<double> out) {
+  SOUP_REQUIRE(bytes.size() == out.size() * size_of(dtype), "decode into a buffer of another size");
+  if (dtype == DType::f64) {
+    std::memcpy(out.data(), bytes.data(), bytes.size());
+    return;
+  }
+  std::array<float, cached_floats> floats;
+  for (std::size_t begin = 0; begin < out.size(); begin += cached_floats) {
+    const std::size_t count = std::min(cached_floats, out.size() - begin);
+    decode(dtype, bytes.subspan(begin * size_of(dtype), count * size_of(dtype)), std::span(floats).first(count));
+    widen(floats.data(), count, out.data() + begin);
+  }
 }
 
 void encode(std::span<const double> values, DType dtype, std::span<std::byte> out) {

@@ -13,8 +13,8 @@ namespace soup {
 
 // Exact. `dtype` is F32, F16 or BF16; bytes.size() == out.size() * size_of(dtype).
 void decode(DType dtype, std::span<const std::byte> bytes, std::span<float> out);
-// Of F64.
-void decode(std::span<const std::byte> bytes, std::span<double> out);
+// The same of any floating type.
+void decode(DType dtype, std::span<const std::byte> bytes, std::span<double> out);
 // One rounding, to nearest, ties to even; beyond the format's range to infinity.
 void encode(std::span<const double> values, DType dtype, std::span<std::byte> out);
 

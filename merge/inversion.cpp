@@ -28,26 +28,16 @@ class DoubleReader {
   explicit DoubleReader(const Weights& weights) : weights_(weights) {}
 
   std::span<const double> read(const WeightTensor& like, const Block& block) {
-    const std::optional<std::size_t> index = weights_.find(like.name);
-    SOUP_REQUIRE(index && weights_.tensors()[*index].shape == like.shape, "two soups of other tensors");
-    const DType dtype = weights_.tensors()[*index].dtype;
-    bytes_.resize(block.count * size_of(dtype));
+    const std::size_t tensor = weights_.same(like);
+    weights_.read_on(tensor, block.first, block.count, bytes_);
     values_.resize(block.count);
-    weights_.read(*index, block.first, bytes_);
-    if (dtype == DType::f64) {
-      decode(bytes_, values_);
-    } else {
-      floats_.resize(block.count);
-      decode(dtype, bytes_, floats_);
-      std::ranges::copy(floats_, values_.begin());
-    }
+    decode(weights_.tensors()[tensor].dtype, bytes_, values_);
     return values_;
   }
 
  private:
   const Weights& weights_;
   std::vector<std::byte> bytes_;
-  std::vector<float> floats_;
   std::vector<double> values_;
 };
 

@@ -124,13 +124,9 @@ std::vector<std::string> chosen_parts(const std::vector<OpenIngredient>& ingredi
 // Bytes read so far over all parts.
 class ReadProgress {
  public:
-  ReadProgress(const MergeWork& work, const std::vector<OpenIngredient>& ingredients,
-               const std::vector<std::string>& parts)
-      : report_(work.progress), ingredients_(ingredients.size()) {
-    for (const std::string& part : parts) {
-      total_ += open_part(ingredients.front().model, *ingredients.front().model.find(part)).bytes() * ingredients_;
-    }
-  }
+  // `bytes`: of all parts of one ingredient.
+  ReadProgress(const MergeWork& work, std::size_t ingredients, std::uint64_t bytes)
+      : report_(work.progress), ingredients_(ingredients), total_(bytes * ingredients) {}
 
   // For the sum of a part whose ingredients have so many bytes each.
   std::function<void(std::uint64_t)> of_part(std::uint64_t bytes) {
@@ -146,7 +142,7 @@ class ReadProgress {
  private:
   std::function<void(std::uint64_t, std::uint64_t)> report_;
   std::uint64_t ingredients_;
-  std::uint64_t total_ = 0;
+  std::uint64_t total_;
   std::uint64_t done_ = 0;
 };
 
@@ -187,7 +183,7 @@ std::size_t rules_bytes(const std::vector<WeightRule>& rules) {
 Ledger merge_to_file(std::vector<OpenIngredient>& ingredients, const std::string& part, const fs::path& output,
                      const SoupForm& form, const MergeOptions& options, Ledger ledger) {
   const OpenPart open = open_part(ingredients, part, options);
-  ReadProgress progress(options.work, ingredients, {part});
+  ReadProgress progress(options.work, ingredients.size(), open.weights.front().bytes());
   AtomicPath path(output);
   const FileLayout layout = in_one_file(path.partial().filename(), open.weights.front().tensors().size());
   // The ledger stands in the metadata as one text, about as large as provenance itself.
@@ -212,8 +208,12 @@ Ledger merge_to_file(std::vector<OpenIngredient>& ingredients, const std::string
 
 Ledger merge_to_folder(std::vector<OpenIngredient>& ingredients, const std::vector<std::string>& parts,
                        const fs::path& output, const SoupForm& form, const MergeOptions& options, Ledger ledger) {
-  ReadProgress progress(options.work, ingredients, parts);
   SoupFolderWriter writer(output, ingredients.front().model, parts, form, ingredients.size());
+  std::uint64_t bytes = 0;
+  for (const std::unique_ptr<SoupFolderWriter::Part>& part : writer.parts()) {
+    bytes += part->like.bytes();
+  }
+  ReadProgress progress(options.work, ingredients.size(), bytes);
   for (const std::unique_ptr<SoupFolderWriter::Part>& part : writer.parts()) {
     const OpenPart open = open_part(ingredients, part->name, options);
     const SumOutcome outcome =

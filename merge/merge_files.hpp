@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/atomic_file.hpp"
+#include "merge/block_loop.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/ledger.hpp"
 #include "merge/model_folder.hpp"
@@ -32,7 +33,7 @@ struct MergeInput {
 
 // How the work is done; none of it changes a bit of the result.
 struct MergeWork {
-  int threads = 0;  // 0: all processors
+  int threads = usable_threads();
   // SHA-256 of ingredients and soup. Without them, which only a soup in one file can be, no ledger is kept.
   bool digests = true;
   Sync sync = Sync::yes;

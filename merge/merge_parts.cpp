@@ -9,7 +9,6 @@
 
 #include "core/error.hpp"
 #include "merge/blend.hpp"
-#include "merge/block_loop.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/float_formats.hpp"
 
@@ -144,8 +143,7 @@ void require_usable(const std::vector<OpenIngredient>& ingredients, const std::v
 
 SumOutcome merge_part(const std::vector<OpenIngredient>& ingredients, const OpenPart& part, const MergeOptions& options,
                       std::function<void(std::uint64_t)> progress, SoupWriter& out) {
-  const SumOptions work{options.work.threads == 0 ? usable_threads() : options.work.threads, options.work.digests,
-                        std::move(progress)};
+  const SumOptions work{options.work.threads, options.work.digests, std::move(progress)};
   return options.method ? blend_part(ingredients, part, options, work, out)
                         : sum_part(ingredients, part, options, work, out);
 }

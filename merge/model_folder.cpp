@@ -261,11 +261,15 @@ Weights open_part(const ModelFolder& model, const ModelPart& part) {
   if (part.files.size() == 1) {
     return Weights::open(model.path / part.files.front());
   }
-  std::vector<fs::path> files;
-  for (const fs::path& file : part.files) {
-    files.push_back(model.path / file);
+  return open_part_below(model.path, part.name, part.files);
+}
+
+Weights open_part_below(const fs::path& folder, const std::string& part, const std::vector<fs::path>& files) {
+  std::vector<fs::path> below;
+  for (const fs::path& file : files) {
+    below.push_back(folder / file);
   }
-  return Weights::open(model.path / part.name, files);
+  return Weights::open(folder / part, below);
 }
 
 Digest part_digest(const ModelFolder& model, const ModelPart& part) {

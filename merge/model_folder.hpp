@@ -47,6 +47,9 @@ std::filesystem::path without_variant(const std::filesystem::path& file);
 std::string stem_of(const std::filesystem::path& weights_file);
 
 Weights open_part(const ModelFolder& model, const ModelPart& part);
+// Files of the part's names below another folder, as a soup keeps its sums. Only .safetensors.
+Weights open_part_below(const std::filesystem::path& folder, const std::string& part,
+                        const std::vector<std::filesystem::path>& files);
 Digest part_digest(const ModelFolder& model, const ModelPart& part);
 
 // Copies files (relative paths) from one folder to another, making folders as needed; throws DataError.

@@ -6,25 +6,42 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace soup {
 
-// Adds up lists of numbers that come numbered 0, 1, 2, ... in any order and from any thread. Lists that came too early
-// wait; with blocks handed out in order those are few.
+// Takes items numbered 0, 1, 2, ... in any order and gives them on in theirs. Those that come too early wait; with
+// blocks handed out in order they are few. One thread at a time.
+template <typename Item>
+class InOrder {
+ public:
+  template <typename Use>
+  void add(std::uint64_t number, Item item, const Use& use) {
+    waiting_.emplace(number, std::move(item));
+    for (auto next = waiting_.begin(); next != waiting_.end() && next->first == next_; ++next_) {
+      use(next->second);
+      next = waiting_.erase(next);
+    }
+  }
+
+ private:
+  std::uint64_t next_ = 0;
+  std::map<std::uint64_t, Item> waiting_;
+};
+
+// Adds up lists of numbers that come numbered in any order and from any thread.
 class OrderedSum {
  public:
   explicit OrderedSum(std::size_t numbers) : totals_(numbers, 0.0) {}
 
   void add(std::uint64_t number, std::vector<double> values) {
     const std::scoped_lock lock(mutex_);
-    waiting_.emplace(number, std::move(values));
-    for (auto next = waiting_.begin(); next != waiting_.end() && next->first == next_; next = waiting_.erase(next)) {
+    order_.add(number, std::move(values), [this](const std::vector<double>& next) {
       for (std::size_t i = 0; i < totals_.size(); ++i) {
-        totals_[i] += next->second[i];
+        totals_[i] += next[i];
       }
-      ++next_;
-    }
+    });
   }
 
   // Of all lists; only once every number has come.
@@ -32,8 +49,7 @@ class OrderedSum {
 
  private:
   std::mutex mutex_;
-  std::uint64_t next_ = 0;
-  std::map<std::uint64_t, std::vector<double>> waiting_;
+  InOrder<std::vector<double>> order_;
   std::vector<double> totals_;
 };
 

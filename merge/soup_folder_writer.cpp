@@ -90,14 +90,6 @@ void copy_integers(SoupFolderWriter::Part& part) {
   }
 }
 
-std::vector<fs::path> files_of(const fs::path& folder, const std::vector<fs::path>& files) {
-  std::vector<fs::path> below;
-  for (const fs::path& file : files) {
-    below.push_back(folder / file);
-  }
-  return below;
-}
-
 }  // namespace
 
 SoupFolderWriter::Part::Part(std::string its_name, Weights its_like, const fs::path& folder, const FileLayout& layout,
@@ -167,7 +159,7 @@ Ledger SoupFolderWriter::commit(Ledger ledger, Sync sync, const FinishFolder& fi
   ledger.accumulator = {form_.accumulator, {}};
   for (const std::unique_ptr<Part>& part : parts_) {
     const auto digest_below = [&](const fs::path& folder) {
-      return weights_digest(Weights::open(folder, files_of(folder, part->files)));
+      return weights_digest(open_part_below(folder, part->name, part->files));
     };
     ledger.parts.emplace(part->name, part->digest ? *part->digest : digest_below(folder_.partial()));
     if (form_.accumulator != AccumulatorKind::none) {

@@ -35,8 +35,7 @@ SoupSumsDigests check_sums(const SumStart& soup, int threads) {
         accumulator_hasher.add(*soup.accumulator->find(tensor.name), block.first, reader.kept());
         return;
       }
-      bytes.resize(block.count * size_of(tensor.dtype));
-      soup.soup->read(block.tensor, block.first, bytes);
+      soup.soup->read_on(block.tensor, block.first, block.count, bytes);
       soup_hasher.add(block.tensor, block.first, bytes);
     };
   });

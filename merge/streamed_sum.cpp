@@ -41,13 +41,6 @@ struct Buffers {
   std::vector<double> largest;  // of the block, per term
 };
 
-std::size_t index_in(const Weights& weights, const WeightTensor& tensor) {
-  const std::optional<std::size_t> index = weights.find(tensor.name);
-  SOUP_REQUIRE(index && weights.tensors()[*index].shape == tensor.shape,
-               "weights with other tensors were not refused before");
-  return *index;
-}
-
 std::int64_t weight_in(const SumTerm& term, std::size_t tensor) {
   return term.tensor_weights.empty() ? term.weight : term.tensor_weights[tensor];
 }
@@ -61,7 +54,7 @@ class Summation {
     for (const SumTerm& term : terms) {
       std::vector<std::size_t> index;
       for (const WeightTensor& tensor : tensors_) {
-        index.push_back(index_in(*term.weights, tensor));
+        index.push_back(term.weights->same(tensor));
         SOUP_REQUIRE(term.weights->tensors()[index.back()].dtype == tensor.dtype, "types that differ");
       }
       index_.push_back(std::move(index));
@@ -111,11 +104,7 @@ class Summation {
   std::span<const std::byte> read(std::size_t term, const Block& block, std::vector<std::byte>& buffer) {
     const Weights& weights = *terms_[term].weights;
     const std::size_t tensor = index_[term][block.tensor];
-    if (block.first % read_ahead_elements == 0) {
-      weights.will_read(tensor, block.first, 2 * read_ahead_elements);
-    }
-    buffer.resize(block.count * size_of(tensors_[block.tensor].dtype));
-    weights.read(tensor, block.first, buffer);
+    weights.read_on(tensor, block.first, block.count, buffer);
     if (!hashers_.empty()) {
       hashers_[term]->add(tensor, block.first, buffer);
     }
@@ -228,8 +217,8 @@ class Summation {
   // The start's sums, after a look whether its weights are what they give.
   void load_start(const Block& block, Buffers& buffers) const {
     const WeightTensor& like = tensors_[block.tensor];
-    const std::size_t soup = index_in(*start_->soup, like);
-    const std::size_t sums = index_in(*start_->accumulator, like);
+    const std::size_t soup = start_->soup->same(like);
+    const std::size_t sums = start_->accumulator->same(like);
     if (start_->soup->tensors()[soup].dtype != soup_dtype(like.dtype, start_->scale)) {
       throw DataError(start_->soup->path(), fmt::format("tensor {} has not the type that its ledger says", like.name));
     }
@@ -253,7 +242,7 @@ class Summation {
     }
     if (start_ != nullptr) {
       buffers.other.resize(buffers.bytes.size());
-      const std::size_t soup = index_in(*start_->soup, tensor);
+      const std::size_t soup = start_->soup->same(tensor);
       start_->soup->read(soup, block.first, buffers.other);
       if (start_soup_hasher_) {
         start_soup_hasher_->add(soup, block.first, buffers.other);

@@ -24,9 +24,6 @@ struct SumTerm {
   std::vector<std::int64_t> tensor_weights = {};
 };
 
-// How far ahead the system is told what will be read: enough for disks and network file systems to work at full speed.
-inline constexpr std::uint64_t read_ahead_elements = std::uint64_t{4} << 20;
-
 struct SumOptions {
   int threads = 1;
   bool digests = true;  // of the terms and of what is written; costs about 0.5 s per GiB and processor

@@ -16,10 +16,8 @@ void SumsReader::read(std::size_t soup, std::size_t kept, const Block& block) {
       (kept_type == DType::i32 && (tensor.dtype != DType::f32 || start_->scale.total_weight > most_compact_weight))) {
     throw DataError(start_->accumulator->path(), fmt::format("does not fit tensor {} of the soup", tensor.name));
   }
-  soup_.resize(block.count * size_of(tensor.dtype));
-  start_->soup->read(soup, block.first, soup_);
-  kept_.resize(block.count * size_of(kept_type));
-  start_->accumulator->read(kept, block.first, kept_);
+  start_->soup->read_on(soup, block.first, block.count, soup_);
+  start_->accumulator->read_on(kept, block.first, block.count, kept_);
   sums_.resize(block.count);
   if (kept_type == DType::i64) {
     std::memcpy(sums_.data(), kept_.data(), kept_.size());

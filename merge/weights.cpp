@@ -11,6 +11,13 @@
 
 namespace soup {
 
+namespace {
+
+// How far ahead the system is told what will be read: enough for disks and network file systems to work at full speed.
+constexpr std::uint64_t ahead_elements = std::uint64_t{4} << 20;
+
+}  // namespace
+
 Weights::Weights(std::filesystem::path path, std::vector<std::filesystem::path> files, OpenedWeights opened)
     : path_(std::move(path)),
       files_(std::move(files)),
@@ -49,6 +56,12 @@ std::optional<std::size_t> Weights::find(std::string_view name) const {
   return found == index_.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::size_t Weights::same(const WeightTensor& tensor) const {
+  const std::optional<std::size_t> index = find(tensor.name);
+  SOUP_REQUIRE(index && tensors_[*index].shape == tensor.shape, "weights with other tensors were not refused before");
+  return *index;
+}
+
 std::uint64_t Weights::bytes() const {
   std::uint64_t total = 0;
   for (const WeightTensor& tensor : tensors_) {
@@ -64,6 +77,15 @@ void Weights::read(std::size_t tensor, std::uint64_t first, std::span<std::byte>
                fmt::format("{} bytes from element {} of tensor {}, which has {} elements", out.size(), first, info.name,
                            info.elements));
   store_->read(tensor, offset, out);
+}
+
+void Weights::read_on(std::size_t tensor, std::uint64_t first, std::uint64_t count,
+                      std::vector<std::byte>& buffer) const {
+  if (first % ahead_elements == 0) {
+    will_read(tensor, first, 2 * ahead_elements);
+  }
+  buffer.resize(count * size_of(tensors_.at(tensor).dtype));
+  read(tensor, first, buffer);
 }
 
 void Weights::will_read(std::size_t tensor, std::uint64_t first, std::uint64_t elements) const {

@@ -59,13 +59,20 @@ class Weights {
   // In the order of the files and of their offsets.
   [[nodiscard]] std::span<const WeightTensor> tensors() const { return tensors_; }
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
+  // The number here of a tensor of other weights. Throws InvariantError where there is none of its name and shape: that
+  // is refused (require_same_tensors) before anyone asks.
+  [[nodiscard]] std::size_t same(const WeightTensor& tensor) const;
   // Of the first file.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
   [[nodiscard]] std::uint64_t bytes() const;  // of all tensors
 
   // out.size() bytes from element `first` on. May be called from several threads. Throws DataError naming the file.
   void read(std::size_t tensor, std::uint64_t first, std::span<std::byte> out) const;
+  // Tells the system that these elements will be read soon.
   void will_read(std::size_t tensor, std::uint64_t first, std::uint64_t elements) const;
+  // For who reads a tensor from its beginning to its end, on however many threads: reads `count` elements from `first`
+  // on into `buffer`, which becomes as long as they are, and lets the system begin with what comes after them.
+  void read_on(std::size_t tensor, std::uint64_t first, std::uint64_t count, std::vector<std::byte>& buffer) const;
 
  private:
   Weights(std::filesystem::path path, std::vector<std::filesystem::path> files, OpenedWeights opened);

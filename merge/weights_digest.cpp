@@ -57,8 +57,7 @@ Digest weights_digest(const Weights& weights, int threads) {
   loop.heeds_stop = false;
   loop.run(weights.tensors(), [&](std::size_t) {
     return [&, buffer = std::vector<std::byte>()](const Block& block) mutable {
-      buffer.resize(block.count * size_of(weights.tensors()[block.tensor].dtype));
-      weights.read(block.tensor, block.first, buffer);
+      weights.read_on(block.tensor, block.first, block.count, buffer);
       hasher.add(block.tensor, block.first, buffer);
     };
   });

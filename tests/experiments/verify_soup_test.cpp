@@ -89,12 +89,7 @@ TEST_F(VerifySoupTest, RandomHistoriesHold) {
     merge(in, soup, merging);
     std::size_t removals = 0;
     for (int step = 0; step < 6; ++step) {
-      const bool add = in.size() == 1 || (!out.empty() && stream.below(2) == 0);
-      std::vector<MergeInput>& from = add ? out : in;
-      const auto chosen = from.begin() + static_cast<std::ptrdiff_t>(stream.below(from.size()));
-      const MergeInput moved = *chosen;
-      from.erase(chosen);
-      (add ? in : out).push_back(moved);
+      const auto [moved, add] = test::random_step(stream, in, out);
       if (add) {
         add_ingredient(soup, moved);
       } else {

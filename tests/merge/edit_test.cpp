@@ -56,12 +56,7 @@ TEST_F(EditTest, RandomHistoriesEqualTheSoupFromScratch) {
     std::vector<MergeInput> out{pantry[3], pantry[4], pantry[5]};
     merge(in, soup);
     for (int step = 0; step < 8; ++step) {
-      const bool add = in.size() == 1 || (!out.empty() && stream.below(2) == 0);
-      std::vector<MergeInput>& from = add ? out : in;
-      const auto chosen = from.begin() + static_cast<std::ptrdiff_t>(stream.below(from.size()));
-      const MergeInput moved = *chosen;
-      from.erase(chosen);
-      (add ? in : out).push_back(moved);
+      const auto [moved, add] = test::random_step(stream, in, out);
       const Ledger ledger = add ? add_ingredient(soup, moved) : remove_ingredient(soup, moved.name).ledger;
       EXPECT_EQ(ledger.ingredients.size(), in.size());
       EXPECT_EQ(ledger.history.size(), static_cast<std::size_t>(step + 2));

@@ -30,16 +30,7 @@ class MergeTest : public testing::Test {
 
   // The message of the error that merging these gives, and that nothing was left behind.
   std::string refusal(const std::vector<MergeInput>& inputs, const MergeOptions& options = {}) {
-    const auto entries = [&] { return std::distance(fs::directory_iterator(root_), fs::directory_iterator()); };
-    const auto before = entries();
-    std::string message;
-    try {
-      merge(inputs, root_ / "refused", options);
-    } catch (const Error& error) {
-      message = error.what();
-    }
-    EXPECT_EQ(entries(), before) << "files left behind";
-    return message;
+    return test::merge_refusal(root_, inputs, options);
   }
 };
 

@@ -1,11 +1,13 @@
 // Small model folders in diffusers' layout for tests of merging: a U-Net, its EMA, a frozen text encoder.
 #include "tests/merge/models.hpp"
 
+#include <gtest/gtest.h>
+
 #include <array>
 #include <cstring>
 
 #include "core/atomic_file.hpp"
-#include "core/random.hpp"
+#include "core/error.hpp"
 #include "merge/float_formats.hpp"
 #include "merge/ingredient_record.hpp"
 
@@ -81,6 +83,29 @@ MergeInput make_ingredient(const fs::path& root, const std::string& name, std::i
     write_ingredient_record(folder, record);
   }
   return {name, folder, weight};
+}
+
+std::string merge_refusal(const fs::path& root, const std::vector<MergeInput>& inputs, const MergeOptions& options) {
+  const auto entries = [&] { return std::distance(fs::directory_iterator(root), fs::directory_iterator()); };
+  const auto before = entries();
+  std::string message;
+  try {
+    merge(inputs, root / "refused", options);
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  EXPECT_EQ(entries(), before) << "files left behind";
+  return message;
+}
+
+HistoryStep random_step(RandomStream& stream, std::vector<MergeInput>& in, std::vector<MergeInput>& out) {
+  const bool add = in.size() == 1 || (!out.empty() && stream.below(2) == 0);
+  std::vector<MergeInput>& from = add ? out : in;
+  const auto chosen = from.begin() + static_cast<std::ptrdiff_t>(stream.below(from.size()));
+  HistoryStep step{*chosen, add};
+  from.erase(chosen);
+  (add ? in : out).push_back(step.moved);
+  return step;
 }
 
 std::vector<float> floats_of(const fs::path& path, const std::string& tensor) {

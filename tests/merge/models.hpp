@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/random.hpp"
 #include "core/safetensors.hpp"
 #include "merge/merge_files.hpp"
 
@@ -28,6 +29,17 @@ std::vector<float> weights_named(const std::string& name, std::size_t count);
 // Writes the folder and gives the input for a merge.
 MergeInput make_ingredient(const std::filesystem::path& root, const std::string& name, std::int64_t weight = 1,
                            const Flaws& flaws = {});
+
+// The message of the error that merging these into root/refused gives, and that nothing was left behind in `root`.
+std::string merge_refusal(const std::filesystem::path& root, const std::vector<MergeInput>& inputs,
+                          const MergeOptions& options);
+
+// One step of a random history: an input moves from one list to the other, and one always stays in.
+struct HistoryStep {
+  MergeInput moved;
+  bool added = false;
+};
+HistoryStep random_step(RandomStream& stream, std::vector<MergeInput>& in, std::vector<MergeInput>& out);
 
 // Float tensor of a file, decoded; empty when absent.
 std::vector<float> floats_of(const std::filesystem::path& file, const std::string& tensor);

@@ -78,13 +78,7 @@ Values values_of(const fs::path& path) {
     weights.read(i, 0, bytes);
     std::vector<double>& doubles = values[tensor.name];
     doubles.resize(tensor.elements);
-    if (tensor.dtype == DType::f64) {
-      decode(bytes, doubles);
-    } else {
-      std::vector<float> floats(tensor.elements);
-      decode(tensor.dtype, bytes, floats);
-      std::ranges::copy(floats, doubles.begin());
-    }
+    decode(tensor.dtype, bytes, doubles);
   }
   return values;
 }
