@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <vector>
-
 #include "core/error.hpp"
 #include "merge/block_loop.hpp"
 #include "merge/float_formats.hpp"
@@ -13,7 +11,7 @@
 
 namespace soup {
 
-SoupSumsDigests check_sums(const SumStart& soup, int threads) {
+Digest check_sums(const SumStart& soup, int threads) {
   const std::span<const WeightTensor> tensors = soup.soup->tensors();
   for (const WeightTensor& tensor : tensors) {
     const std::optional<std::size_t> sums = soup.accumulator->find(tensor.name);
@@ -21,25 +19,20 @@ SoupSumsDigests check_sums(const SumStart& soup, int threads) {
       throw DataError(soup.accumulator->path(), fmt::format("it has no sums for tensor {} of the soup", tensor.name));
     }
   }
-  WeightsHasher soup_hasher(tensors);
-  WeightsHasher accumulator_hasher(soup.accumulator->tensors());
+  WeightsHasher hasher(soup.accumulator->tensors());
   BlockLoop loop;
   loop.threads = threads;
   loop.block_elements = digest_block_elements;
   loop.run(tensors, [&](std::size_t) {
-    return [&, reader = SumsReader(&soup), bytes = std::vector<std::byte>()](const Block& block) mutable {
-      const WeightTensor& tensor = tensors[block.tensor];
-      if (is_floating(tensor.dtype)) {
-        reader.read(block.tensor, *soup.accumulator->find(tensor.name), block);
-        soup_hasher.add(block.tensor, block.first, reader.soup());
-        accumulator_hasher.add(*soup.accumulator->find(tensor.name), block.first, reader.kept());
-        return;
+    return [&, reader = SumsReader(&soup)](const Block& block) mutable {
+      if (is_floating(tensors[block.tensor].dtype)) {
+        const std::size_t kept = *soup.accumulator->find(tensors[block.tensor].name);
+        reader.read(block.tensor, kept, block);
+        hasher.add(kept, block.first, reader.kept());
       }
-      soup.soup->read_on(block.tensor, block.first, block.count, bytes);
-      soup_hasher.add(block.tensor, block.first, bytes);
     };
   });
-  return {soup_hasher.finish(), accumulator_hasher.finish()};
+  return hasher.finish();
 }
 
 }  // namespace soup

@@ -6,13 +6,9 @@
 
 namespace soup {
 
-struct SoupSumsDigests {
-  Digest soup;
-  Digest accumulator;
-};
-
-// Reads a part's weights and sums once, in bounded memory. Throws DataError naming the first tensor whose sums do not
-// give its weights to the bit, and for tensors without sums; Interrupted on a signal.
-SoupSumsDigests check_sums(const SumStart& soup, int threads);
+// The accumulator's weights_digest. Reads a part's weights and sums once, in bounded memory. Throws DataError naming
+// the first tensor whose sums do not give its weights to the bit, and for tensors without sums; Interrupted on a
+// signal.
+Digest check_sums(const SumStart& soup, int threads);
 
 }  // namespace soup

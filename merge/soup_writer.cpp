@@ -110,15 +110,14 @@ void SoupWriter::put(std::size_t tensor, std::uint64_t first, std::span<const st
   scratch.soup.resize(sums.size() * size_of(info.dtype));
   finish_as(info.dtype, sums, scale_, info.name, scratch.soup);
   soup_->write(tensor, first, scratch.soup);
-  scratch.sums.clear();
+  scratch.sums = {};
   if (kind_ == AccumulatorKind::wide) {
-    const std::span<const std::byte> bytes = std::as_bytes(sums);
-    scratch.sums.assign(bytes.begin(), bytes.end());
+    scratch.sums = std::as_bytes(sums);
   } else if (kind_ == AccumulatorKind::compact) {
-    scratch.sums.resize(sums.size() * sizeof(std::int32_t));
+    scratch.rests.resize(sums.size());
     encode_rests(sums, std::span(reinterpret_cast<const float*>(scratch.soup.data()), sums.size()), scale_.total_weight,
-                 scale_.scale_bits, info.name, first,
-                 std::span(reinterpret_cast<std::int32_t*>(scratch.sums.data()), sums.size()));
+                 scale_.scale_bits, info.name, first, scratch.rests);
+    scratch.sums = std::as_bytes(std::span(scratch.rests));
   }
   if (accumulator_) {
     accumulator_->write(accumulator_index_[tensor], first, scratch.sums);

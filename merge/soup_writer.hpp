@@ -46,8 +46,9 @@ class SoupWriter {
 
   // Buffers of one thread.
   struct Scratch {
-    std::vector<std::byte> soup;  // what put() wrote of the soup
-    std::vector<std::byte> sums;  // and of the accumulator; empty when it is not kept
+    std::vector<std::byte> soup;      // what put() wrote of the soup
+    std::span<const std::byte> sums;  // and of the accumulator, while put()'s sums are there; empty when it is not kept
+    std::vector<std::int32_t> rests;  // of a compact accumulator
   };
   // Sums of tensor number `tensor` of like.tensors() from element `first` on. Calls for different elements may come
   // from different threads.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "experiments/recipe.hpp"
 #include "experiments/verbs/verbs.hpp"
 
 namespace soup {
@@ -13,9 +14,7 @@ NamedPath named_path(const std::string& text) {
   if (equals != std::string::npos && equals > 0 && text.find('/') > equals) {
     return {text.substr(0, equals), text.substr(equals + 1)};
   }
-  const std::filesystem::path path = std::filesystem::path(text).lexically_normal();
-  // "models/a/" has an empty file name.
-  return {(path.has_filename() ? path : path.parent_path()).stem().string(), path};
+  return {name_after(text), std::filesystem::path(text).lexically_normal()};
 }
 
 int run_verbs(CLI::App& program, const std::vector<Verb>& verbs, int argc, char** argv) {

@@ -9,6 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/signature.hpp"
+#include "experiments/recipe.hpp"
 #include "experiments/verbs/verbs.hpp"
 #include "merge/removal.hpp"
 
@@ -107,9 +108,7 @@ Verb add_add(CLI::App& program) {
   return {app, [arguments] {
             MergeInput& ingredient = arguments->ingredient;
             if (ingredient.name.empty()) {
-              // "models/a/" has an empty file name.
-              const std::filesystem::path path = ingredient.path.lexically_normal();
-              ingredient.name = (path.has_filename() ? path : path.parent_path()).filename().string();
+              ingredient.name = name_after(ingredient.path);
             }
             return report(add_ingredient(arguments->soup, ingredient, arguments->output), *arguments);
           }};
