@@ -16,6 +16,7 @@ set(HDF5_PREFER_PARALLEL OFF)
 find_package(HDF5 1.10 REQUIRED COMPONENTS C)
 pkg_check_modules(VIPS REQUIRED IMPORTED_TARGET vips)
 find_package(utf8cpp REQUIRED)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 
 # LibTorch from the PyPI wheel. find_package(Torch) of a CUDA wheel fails where no toolkit is found and pulls in libtorch_cuda,
 # so its two CPU libraries are named here. The include folders go behind the system's (-idirafter): the wheel ships its own,

@@ -13,6 +13,8 @@ namespace soup {
 class FileDescriptor {
  public:
   FileDescriptor() = default;
+  // Takes over an open descriptor.
+  explicit FileDescriptor(int descriptor) : descriptor_(descriptor) {}
   // Opens with O_CLOEXEC added; throws DataError naming `reported_path`.
   FileDescriptor(const std::filesystem::path& path, int flags, const std::filesystem::path& reported_path);
   FileDescriptor(const std::filesystem::path& path, int flags) : FileDescriptor(path, flags, path) {}

@@ -122,4 +122,10 @@ std::vector<std::string> split(std::string_view text, char separator) {
   }
 }
 
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (std::size_t place = text.find(from); place != std::string::npos; place = text.find(from, place + to.size())) {
+    text.replace(place, from.size(), to);
+  }
+}
+
 }  // namespace soup

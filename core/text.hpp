@@ -21,5 +21,7 @@ namespace soup {
 [[nodiscard]] std::string human_seconds(double seconds);
 // One part more than there are separators, empty ones included; "" has one empty part.
 [[nodiscard]] std::vector<std::string> split(std::string_view text, char separator);
+// Every `from` of the text becomes `to`, in which nothing is replaced again.
+void replace_all(std::string& text, std::string_view from, std::string_view to);
 
 }  // namespace soup

@@ -1,7 +1,6 @@
 // gnuplot as a child process: scripts in, pictures out.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -12,18 +11,5 @@ namespace soup {
 
 // Runs a script, which writes what it says. Throws DataError when gnuplot is missing or fails.
 void run_gnuplot(const std::string& script);
-
-// A folder in the system's temporary one, removed at the end.
-class ScratchFolder {
- public:
-  ScratchFolder();  // throws DataError
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace soup

@@ -51,10 +51,7 @@ std::string commit_text() {
   return soup_commit().empty() ? "" : fmt::format(" ({})", soup_commit());
 }
 
-int run(int argc, char** argv) {
-  if (argc > 1 && is_torch_verb(argv[1])) {
-    become_soup_torch(argv);
-  }
+int run(const MpiRuntime* mpi, int argc, char** argv) {
   CLI::App program(
       "soup trains one diffusion model per shard of a data set and averages their weights (Diffusion Soup).\n"
       "A YAML file says what; start with: soup plan configs/quickstart.yaml");
@@ -71,6 +68,7 @@ int run(int argc, char** argv) {
   for (const auto add : {add_merge, add_add, add_remove, add_diff, add_report, add_verify}) {
     verbs.push_back(add(program));
   }
+  verbs.push_back(add_search(program, mpi));
   for (Verb& verb : add_import(program)) {
     verbs.push_back(std::move(verb));
   }
@@ -84,7 +82,15 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return soup::run(argc, argv);
+    const std::string_view verb = argc > 1 ? argv[1] : "";
+    if (soup::is_torch_verb(verb)) {
+      soup::become_soup_torch(argv);
+    }
+    if (verb == "search") {  // the one light verb that works on several ranks
+      soup::MpiRuntime mpi(argc, argv);
+      return mpi.run([&] { return soup::run(&mpi, argc, argv); });
+    }
+    return soup::run(nullptr, argc, argv);
   } catch (const soup::Error& error) {
     fmt::print(stderr, "soup: error: {}\n", error.what());
     return static_cast<int>(error.exit_code());

@@ -11,6 +11,8 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/scratch_folder.hpp"
+#include "core/text.hpp"
 #include "experiments/gnuplot.hpp"
 
 namespace soup {
@@ -74,12 +76,6 @@ std::string script_of(const Plot& plot, const std::filesystem::path& output) {
   return script + "\n";
 }
 
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t place = text.find(from); place != std::string::npos; place = text.find(from, place + to.size())) {
-    text.replace(place, from.size(), to);
-  }
-}
-
 }  // namespace
 
 std::string draw_svg(const Plot& plot) {
@@ -87,7 +83,7 @@ std::string draw_svg(const Plot& plot) {
   for (const Curve& curve : plot.curves) {
     SOUP_REQUIRE(!curve.points.empty(), "a curve without points: " + curve.title);
   }
-  const ScratchFolder folder;
+  const ScratchFolder folder("soup-plot");
   run_gnuplot(script_of(plot, folder.path() / "plot.svg"));
   std::string svg = read_file(folder.path() / "plot.svg");
   const std::size_t begin = svg.find("<svg");

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <array>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "experiments/yaml_parser.hpp"
 #include "experiments/yaml_path.hpp"
 #include "experiments/yaml_reader.hpp"
+#include "experiments/yaml_writer.hpp"
 #include "merge/method.hpp"
 
 namespace soup {
@@ -26,10 +28,11 @@ void describe_input(Keys& keys, RecipeInput& input) {
 }
 
 void read_parameter(Keys& keys, Recipe& recipe, std::string_view name, NumberRange range) {
-  std::optional<double> value;
+  const auto given = recipe.parameters.find(std::string(name));
+  std::optional<double> value = given == recipe.parameters.end() ? std::nullopt : std::optional(given->second);
   keys.optional_number(name, value, range);
   if (value) {
-    recipe.parameters.emplace(name, *value);
+    recipe.parameters.insert_or_assign(std::string(name), *value);
   }
 }
 
@@ -44,7 +47,7 @@ void describe_parameters(Keys& keys, Recipe& recipe) {
                    {parameter.least, parameter.most, parameter.open_below, !parameter.open_below});
   }
   if (has_seed(recipe.method)) {
-    std::uint64_t seed = 0;
+    std::uint64_t seed = recipe.seed.value_or(0);
     keys.seed("seed", seed);
     recipe.seed = seed;
   }
@@ -54,10 +57,11 @@ void describe_rule(Keys& keys, const Recipe& recipe, WeightRule& rule) {
   keys.text("tensors", rule.pattern, Need::required);
   keys.section("weights", [&](Keys& weights) {
     for (const RecipeInput& input : recipe.inputs) {
-      std::optional<double> weight;
+      const auto given = rule.weights.find(input.name);
+      std::optional<double> weight = given == rule.weights.end() ? std::nullopt : std::optional(given->second);
       weights.optional_number(input.name, weight, any_weight);
       if (weight) {
-        rule.weights.emplace(input.name, *weight);
+        rule.weights.insert_or_assign(input.name, *weight);
       }
     }
   });
@@ -68,9 +72,13 @@ void describe_output(Keys& keys, Recipe& recipe) {
   static constexpr auto accumulators = std::to_array<std::string_view>({"compact", "wide", "none"});
   keys.word("dtype", recipe.dtype, dtypes);
   keys.word("accumulator", recipe.accumulator, accumulators);
-  keys.text("shard_size", recipe.shard_size, Need::optional);
-  int scale_bits = 0;
-  keys.whole("scale_bits", scale_bits, {16, 52});
+  if (keys.reading() || !recipe.shard_size.empty()) {
+    keys.text("shard_size", recipe.shard_size, Need::optional);
+  }
+  int scale_bits = recipe.scale_bits.value_or(0);
+  if (keys.reading() || scale_bits != 0) {
+    keys.whole("scale_bits", scale_bits, {16, 52});
+  }
   if (scale_bits != 0) {
     recipe.scale_bits = scale_bits;
   }
@@ -91,8 +99,8 @@ void describe(Keys& keys, std::int64_t& schema, Recipe& recipe) {
   for (RecipeInput& input : recipe.inputs) {
     input.name = input.name.empty() ? name_after(input.path) : input.name;
   }
-  bool has_base = false;
-  RecipeInput base{"base", {}, 1.0};
+  bool has_base = recipe.base.has_value();
+  RecipeInput base = recipe.base.value_or(RecipeInput{"base", {}, 1.0});
   keys.optional_section("base", has_base, [&](Keys& section) { describe_input(section, base); });
   if (has_base) {
     recipe.base = base;
@@ -102,7 +110,9 @@ void describe(Keys& keys, std::int64_t& schema, Recipe& recipe) {
       "rules", recipe.rules.size(), [&](std::size_t size) { recipe.rules.resize(size); },
       [&](Keys& rule, std::size_t i) { describe_rule(rule, recipe, recipe.rules[i]); });
   keys.text_list("parts", recipe.parts);
-  keys.text("variant", recipe.variant, Need::optional);
+  if (keys.reading() || !recipe.variant.empty()) {
+    keys.text("variant", recipe.variant, Need::optional);
+  }
   keys.section("output", [&](Keys& section) { describe_output(section, recipe); });
 }
 
@@ -139,6 +149,19 @@ Recipe read_recipe(const fs::path& file) {
     }
   }
   return recipe;
+}
+
+void write_recipe(const fs::path& file, Recipe recipe) {
+  const fs::path folder = fs::absolute(file).parent_path();
+  const auto make_relative = [&](RecipeInput& input) {
+    input.path = fs::absolute(input.path).lexically_normal().lexically_relative(folder.lexically_normal());
+  };
+  std::ranges::for_each(recipe.inputs, make_relative);
+  if (recipe.base) {
+    make_relative(*recipe.base);
+  }
+  std::int64_t schema = 1;
+  write_file_atomically(file, write_keys([&](Keys& keys) { describe(keys, schema, recipe); }, {}));
 }
 
 }  // namespace soup

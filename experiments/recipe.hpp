@@ -41,6 +41,9 @@ inline constexpr const char* mean_method = "mean";
 // when the file cannot be read.
 Recipe read_recipe(const std::filesystem::path& file);
 
+// The same the other way: read_recipe gives an equal recipe. Throws DataError.
+void write_recipe(const std::filesystem::path& file, Recipe recipe);
+
 // "models/oxygen.safetensors" and "models/oxygen/" -> "oxygen".
 std::string name_after(const std::filesystem::path& path);
 

@@ -3,14 +3,13 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <map>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/scratch_folder.hpp"
 #include "merge/block_loop.hpp"
 #include "merge/merge_files.hpp"
 #include "merge/soup_sums.hpp"
@@ -20,30 +19,6 @@ namespace soup {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of its own below the system's temporary folder, removed with all it holds.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (fs::temp_directory_path() / "soup-verify-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) {
-      throw DataError(pattern, "cannot be made: " + std::generic_category().message(errno),
-                      "set TMPDIR to a folder with room for one model");
-    }
-    path_ = pattern;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 const ModelPart& part_of(const ModelFolder& model, const std::string& name) {
   const ModelPart* part = model.find(name);
@@ -113,7 +88,7 @@ void verify_made_again(Verifier& verifier, const fs::path& folder, const Ledger&
     for (const auto& [part, digest] : ledger.parts) {
       options.parts->push_back(part);
     }
-    const ScratchFolder scratch;
+    const ScratchFolder scratch("soup-verify");
     const Ledger again = merge(inputs, scratch.path() / "soup", options);
     for (const auto& [part, digest] : ledger.parts) {
       require_equal(folder / part, "made again from its ingredients", again.parts.at(part), digest);

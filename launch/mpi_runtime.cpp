@@ -3,6 +3,7 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iterator>
 #include <limits>
 #include <regex>
 #include <thread>
@@ -62,6 +64,20 @@ Launcher detect_launcher(const std::function<const char*(const char*)>& get) {
     launcher.srun_tasks = parsed.ec == std::errc{} ? count : 1;
   }
   return launcher;
+}
+
+std::vector<std::string> without_launcher(const std::vector<std::string>& environment) {
+  const auto is_of_launcher = [](const std::string& variable) {
+    constexpr auto prefixes = std::to_array<std::string_view>({"OMPI_", "PMIX_", "PMI_", "PRTE_", "SLURM_STEP"});
+    constexpr auto names = std::to_array<std::string_view>(
+        {"SLURM_PROCID=", "SLURM_LOCALID=", "SLURM_NODEID=", "SLURM_GTIDS=", "SLURM_SRUN_COMM_HOST="});
+    const auto starts = [&](std::string_view prefix) { return variable.starts_with(prefix); };
+    return !variable.starts_with("OMPI_ALLOW_RUN_AS_ROOT") &&
+           (std::ranges::any_of(prefixes, starts) || std::ranges::any_of(names, starts));
+  };
+  std::vector<std::string> result;
+  std::ranges::remove_copy_if(environment, std::back_inserter(result), is_of_launcher);
+  return result;
 }
 
 // The meeting of all ranks at the end of the program, on a communicator of its own, so that it crosses no collective

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "launch/communicator.hpp"
 
@@ -18,6 +19,10 @@ struct Launcher {
 };
 // `get` is std::getenv or a table in tests.
 Launcher detect_launcher(const std::function<const char*(const char*)>& get);
+
+// An environment without what a launcher put there, so that a program started in it is a job of its own, not this rank
+// once more. What allows Open MPI's mpirun to be run as root stays.
+std::vector<std::string> without_launcher(const std::vector<std::string>& environment);
 
 class MpiRuntime {
  public:

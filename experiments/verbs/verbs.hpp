@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "launch/mpi_runtime.hpp"
+
 namespace soup {
 
 struct Verb {
@@ -21,6 +23,8 @@ Verb add_merge(CLI::App& program);
 Verb add_add(CLI::App& program);
 Verb add_remove(CLI::App& program);
 Verb add_report(CLI::App& program);
+// `mpi` is only there when this verb is what the program was started for.
+Verb add_search(CLI::App& program, const MpiRuntime* mpi);
 Verb add_verify(CLI::App& program);
 
 // "name=path", or a path whose last component without extension becomes the name.

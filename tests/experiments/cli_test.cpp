@@ -27,8 +27,8 @@ TEST(Cli, HelpNamesEveryVerbAndTheExitCodes) {
   const Outcome help = soup("--help");
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   EXPECT_EQ(help.code, 0);
-  for (const char* verb :
-       {"run", "plan", "import", "train", "merge", "add", "remove", "diff", "sample", "evaluate", "report", "verify"}) {
+  for (const char* verb : {"run", "plan", "import", "train", "merge", "add", "remove", "diff", "search", "sample",
+                           "evaluate", "report", "verify"}) {
     EXPECT_THAT(help.text, HasSubstr("\n  " + std::string(verb) + " ")) << verb;
   }
   EXPECT_THAT(help.text, HasSubstr("Exit codes: 0 success, 2"));
@@ -38,7 +38,7 @@ TEST(Cli, HelpNamesEveryVerbAndTheExitCodes) {
 
 TEST(Cli, EveryVerbHasHelpWithPurposeExampleAndExitCodes) {
   for (const char* verb : {"plan", "import", "import icon-theme", "import idx", "merge", "add", "remove", "diff",
-                           "report", "verify", "run", "train", "sample", "evaluate"}) {
+                           "search", "report", "verify", "run", "train", "sample", "evaluate"}) {
     const Outcome help = soup(std::string(verb) + " --help");
     EXPECT_EQ(help.code, 0) << verb;
     EXPECT_THAT(help.text, AllOf(HasSubstr("Examples:\n  soup "), HasSubstr("Exit codes:"))) << verb;
@@ -55,7 +55,8 @@ TEST(Cli, UsageErrorsExitWithTwo) {
   for (const char* arguments :
        {"", "boil", "plan", "plan a b c", "plan x.yaml --ranks 0", "plan x.yaml --ranks two", "plan x.yaml --unknown",
         "merge", "merge a --method stew --output b", "merge a --recipe b.yaml --output c",
-        "merge --recipe b.yaml --lambda 1 --output c", "import", "import icon-theme", "verify"}) {
+        "merge --recipe b.yaml --lambda 1 --output c", "search", "search a b --output c",
+        "search a b --score 'x {model}'", "import", "import icon-theme", "verify"}) {
     EXPECT_EQ(soup(arguments).code, 2) << arguments;
   }
 }

@@ -81,6 +81,55 @@ output: {dtype: bf16, accumulator: none, shard_size: 2GB, scale_bits: 40}
   EXPECT_THAT(*options.parts, ElementsAre("unet"));
 }
 
+TEST_F(RecipeTest, IsWrittenAsItIsRead) {
+  const char* full = R"(schema: 1
+method: dare_ties
+inputs:
+  - {path: models/oxygen}
+  - {name: "o'dd: name", path: ../numix/, weight: -2.5}
+base: {name: sd, path: /models/sd}
+parameters: {lambda: 0.5, drop: 0.8, density: 0.25, seed: 18446744073709551615}
+rules:
+  - tensors: "down_blocks.*"
+    weights: {oxygen: 2}
+parts: [unet, text_encoder]
+variant: fp16
+output: {dtype: bf16, accumulator: none, shard_size: 2GB, scale_bits: 40}
+)";
+  for (const char* text : {full, two_inputs}) {
+    const Recipe recipe = read(text);
+    fs::create_directories(folder_ / "elsewhere");
+    const fs::path copy = folder_ / "elsewhere/copy.yaml";
+    write_recipe(copy, recipe);
+    const Recipe again = read_recipe(copy);
+    EXPECT_EQ(again.method, recipe.method);
+    ASSERT_EQ(again.inputs.size(), recipe.inputs.size());
+    for (std::size_t i = 0; i < recipe.inputs.size(); ++i) {
+      EXPECT_EQ(again.inputs[i].name, recipe.inputs[i].name);
+      EXPECT_EQ(again.inputs[i].path.lexically_normal(), recipe.inputs[i].path.lexically_normal());
+      EXPECT_EQ(again.inputs[i].weight, recipe.inputs[i].weight);
+    }
+    ASSERT_EQ(again.base.has_value(), recipe.base.has_value());
+    if (recipe.base) {
+      EXPECT_EQ(again.base->name, recipe.base->name);
+      EXPECT_EQ(again.base->path, recipe.base->path);
+    }
+    EXPECT_EQ(again.parameters, recipe.parameters);
+    EXPECT_EQ(again.seed, recipe.seed);
+    ASSERT_EQ(again.rules.size(), recipe.rules.size());
+    for (std::size_t i = 0; i < recipe.rules.size(); ++i) {
+      EXPECT_EQ(again.rules[i].pattern, recipe.rules[i].pattern);
+      EXPECT_EQ(again.rules[i].weights, recipe.rules[i].weights);
+    }
+    EXPECT_EQ(again.parts, recipe.parts);
+    EXPECT_EQ(again.variant, recipe.variant);
+    EXPECT_EQ(again.dtype, recipe.dtype);
+    EXPECT_EQ(again.accumulator, recipe.accumulator);
+    EXPECT_EQ(again.shard_size, recipe.shard_size);
+    EXPECT_EQ(again.scale_bits, recipe.scale_bits);
+  }
+}
+
 TEST_F(RecipeTest, AMeanOfRealWeightsBecomesIntegers) {
   const MergeJob job = merge_job(read(two_inputs));
   EXPECT_FALSE(job.options.method.has_value());

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/error.hpp"
 #include "launch/mpi_runtime.hpp"
@@ -31,6 +32,14 @@ TEST(Launcher, CountsTheTasksOfAnSrunStep) {
   EXPECT_EQ(detect({{"SLURM_PROCID", "2"}, {"SLURM_STEP_NUM_TASKS", "4"}}).srun_tasks, 4);
   EXPECT_EQ(detect({{"SLURM_STEP_NUM_TASKS", "4"}}).srun_tasks, 1);
   EXPECT_EQ(detect({{"SLURM_PROCID", "2"}, {"SLURM_STEP_NUM_TASKS", "many"}}).srun_tasks, 1);
+}
+
+TEST(Launcher, LeavesNoTraceInAnEnvironmentWithoutIt) {
+  const std::vector<std::string> environment{
+      "PATH=/bin",  "OMPI_COMM_WORLD_SIZE=4", "OMPI_ALLOW_RUN_AS_ROOT=1", "PMIX_RANK=0",
+      "PMI_RANK=1", "SLURM_PROCID=2",         "SLURM_STEP_NUM_TASKS=4",   "SLURM_JOB_ID=7"};
+  EXPECT_THAT(without_launcher(environment),
+              testing::ElementsAre("PATH=/bin", "OMPI_ALLOW_RUN_AS_ROOT=1", "SLURM_JOB_ID=7"));
 }
 
 class AloneTest : public testing::Test {
