@@ -27,6 +27,7 @@ constexpr auto torch_verbs = std::to_array<std::pair<const char*, const char*>>(
     {"train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon"},
     {"sample", "Make images from captions with any model folder"},
     {"evaluate", "Score the models of a run on held-out captions and images"},
+    {"score", "Score any model on the held-out data of an experiment's run"},
 #ifdef SOUP_CUDA  // it names the GPUs and the NCCL that a run would see, and this program maps no CUDA library
     {"plan", "Show what a run would do; writes nothing"},
 #endif

@@ -16,7 +16,7 @@ int run(MpiRuntime& mpi, int argc, char** argv) {
   CLI::App program("The verbs of soup that train and sample.");
   program.name("soup");
   program.require_subcommand(1);
-  std::vector<Verb> verbs = {add_run(program, mpi), add_train(program, mpi), add_sample(program),
+  std::vector<Verb> verbs = {add_run(program, mpi), add_train(program, mpi), add_sample(program), add_score(program),
                              add_evaluate(program, mpi)};
 #ifdef SOUP_CUDA
   verbs.push_back(add_plan(program));

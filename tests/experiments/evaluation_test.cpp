@@ -5,12 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "experiments/comparison.hpp"
 #include "experiments/frechet.hpp"
+#include "experiments/model_score.hpp"
 #include "experiments/scorer_training.hpp"
 #include "tests/experiments/shards.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -96,6 +98,41 @@ TEST_F(EvaluationTest, WritesScoresPictureAndFeatures) {
   // Real icons are the reference's own kind, a fresh model's noise is not.
   EXPECT_LT(record("real").scores.at("frechet_distance").value, made.scores.at("frechet_distance").value);
   EXPECT_TRUE(record("real").denoising.empty());
+}
+
+TEST_F(EvaluationTest, ScoresOneModelAsInTheRecord) {
+  train_tiny_scorer();
+  const std::filesystem::path a = model("a", 1);
+  evaluation().evaluate({"soup", {a}, WeightSet::raw}, log);
+  const ModelRecord expected = record("soup.raw");
+  const auto score = [&](const std::string& measure, Half half) {
+    return score_model(config, shards, held_out, SeedTree(4), a, {measure, WeightSet::raw, half});
+  };
+  // Single-precision products, added in another order.
+  EXPECT_THAT(score("alignment", Half::all),
+              testing::Pointwise(testing::DoubleNear(1e-6), sample_values(expected, "alignment")));
+  const std::vector<double> losses = score("denoising_loss", Half::all);
+  EXPECT_EQ(losses, sample_values(expected, "denoising_loss"));
+  // Two shards: items 0 to 3 are the first half, 4 to 7 the second.
+  EXPECT_EQ(score("denoising_loss", Half::first), std::vector(losses.begin(), losses.begin() + 4));
+  EXPECT_EQ(score("denoising_loss", Half::second).size(), 4U);
+  EXPECT_THROW(score("beauty", Half::all), ConfigError);
+  config.denoising_images = 5;  // one item is left to the second half
+  EXPECT_THROW(score("denoising_loss", Half::second), DataError);
+  config.scorer.clear();
+  EXPECT_THROW(score("alignment", Half::all), ConfigError);
+}
+
+TEST(Halves, ShareOutTheItems) {
+  for (const std::size_t shards : {1U, 3U, 4U}) {
+    std::vector<std::size_t> both = items_of_half(50, shards, Half::first);
+    const std::vector<std::size_t> second = items_of_half(50, shards, Half::second);
+    EXPECT_NEAR(static_cast<double>(both.size()), 25.0, 2.0 * static_cast<double>(shards));
+    both.insert(both.end(), second.begin(), second.end());
+    std::ranges::sort(both);
+    EXPECT_EQ(both, items_of_half(50, shards, Half::all));
+  }
+  EXPECT_THAT(items_of_half(10, 2, Half::first), testing::ElementsAre(0, 1, 2, 3, 8, 9));
 }
 
 TEST_F(EvaluationTest, AnEnsembleOfEqualModelsIsTheModel) {
