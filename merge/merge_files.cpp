@@ -236,7 +236,30 @@ bool is_within(const fs::path& inner, const fs::path& outer) {
   return !relative.empty() && *relative.begin() != "..";
 }
 
-void check_output(const std::vector<MergeInput>& inputs, const fs::path& output, bool overwrite) {
+// The inputs of a merge that nothing speaks against.
+struct CheckedInputs {
+  std::vector<OpenIngredient> ingredients;
+  std::vector<std::string> parts;  // to average
+  std::int64_t total_weight = 0;   // 0 for a method that is no mean
+};
+
+CheckedInputs checked_inputs(const std::vector<MergeInput>& inputs, const MergeOptions& options) {
+  CheckedInputs checked;
+  require_names(inputs);
+  checked.total_weight = options.method ? 0 : checked_total(inputs, options.scale_bits);
+  checked.ingredients = open_ingredients(inputs, options);
+  checked.parts = chosen_parts(checked.ingredients, options);
+  require_usable(checked.ingredients, checked.parts, options);
+  const OpenIngredient& first = checked.ingredients.front();
+  for (const OpenIngredient& other : checked.ingredients) {
+    require_same_model(first.model, first.entry.name, other.model, other.entry.name, checked.parts);
+  }
+  return checked;
+}
+
+}  // namespace
+
+void require_free_output(const std::vector<MergeInput>& inputs, const fs::path& output, bool overwrite) {
   for (const MergeInput& input : inputs) {
     if (is_within(input.path, output)) {
       throw ConfigError(
@@ -249,8 +272,6 @@ void check_output(const std::vector<MergeInput>& inputs, const fs::path& output,
                       "give another name, or --overwrite to replace it");
   }
 }
-
-}  // namespace
 
 OpenIngredient open_ingredient(const MergeInput& input, const std::string& variant) {
   OpenIngredient ingredient;
@@ -294,17 +315,22 @@ void require_known_weights(const OpenIngredient& ingredient, const std::string& 
   }
 }
 
-Ledger merge(const std::vector<MergeInput>& inputs, const fs::path& output, const MergeOptions& options) {
-  require_names(inputs);
-  const std::int64_t total = options.method ? 0 : checked_total(inputs, options.scale_bits);
-  check_output(inputs, output, options.work.overwrite);
-  std::vector<OpenIngredient> ingredients = open_ingredients(inputs, options);
-  const std::vector<std::string> parts = chosen_parts(ingredients, options);
-  require_usable(ingredients, parts, options);
-  const OpenIngredient& first = ingredients.front();
-  for (const OpenIngredient& other : ingredients) {
-    require_same_model(first.model, first.entry.name, other.model, other.entry.name, parts);
+MergeExtent check_merge(const std::vector<MergeInput>& inputs, const MergeOptions& options) {
+  const CheckedInputs checked = checked_inputs(inputs, options);
+  MergeExtent extent{checked.parts, 0};
+  for (const std::string& part : checked.parts) {
+    extent.bytes += open_part(checked.ingredients, part, options).weights.front().bytes();
   }
+  return extent;
+}
+
+Ledger merge(const std::vector<MergeInput>& inputs, const fs::path& output, const MergeOptions& options) {
+  require_free_output(inputs, output, options.work.overwrite);
+  CheckedInputs checked = checked_inputs(inputs, options);
+  std::vector<OpenIngredient>& ingredients = checked.ingredients;
+  const std::vector<std::string>& parts = checked.parts;
+  const std::int64_t total = checked.total_weight;
+  const OpenIngredient& first = ingredients.front();
   for (OpenIngredient& ingredient : ingredients) {
     ingredient.entry.path = fs::absolute(ingredient.model.source).lexically_relative(fs::absolute(output)).string();
   }

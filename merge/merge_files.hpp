@@ -68,6 +68,17 @@ struct MergeOptions {
 Ledger merge(const std::vector<MergeInput>& inputs, const std::filesystem::path& output,
              const MergeOptions& options = {});
 
+// What merge() will read.
+struct MergeExtent {
+  std::vector<std::string> parts;  // to average
+  std::uint64_t bytes = 0;         // of these parts in one input
+};
+// Throws what merge() throws before it writes, all but what is wrong with the output's name; reads headers, and files
+// that are not averaged.
+MergeExtent check_merge(const std::vector<MergeInput>& inputs, const MergeOptions& options = {});
+// Throws ConfigError for an output that is or contains an input, or that exists and is not to be replaced.
+void require_free_output(const std::vector<MergeInput>& inputs, const std::filesystem::path& output, bool overwrite);
+
 // An ingredient, opened.
 struct OpenIngredient {
   ModelFolder model;

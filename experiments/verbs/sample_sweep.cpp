@@ -1,0 +1,42 @@
+// The part of soup sample that renders a sweep.
+#include "experiments/verbs/sample_sweep.hpp"
+
+#include <filesystem>
+#include <optional>
+
+#include "core/error.hpp"
+#include "core/log.hpp"
+#include "core/progress.hpp"
+#include "experiments/sweep_picture.hpp"
+#include "experiments/sweep_record.hpp"
+
+namespace soup {
+
+Image render_sweep(const std::string& folder, const SweepImages& images) {
+  const Sweep sweep = read_sweep(folder);
+  require_unedited(folder, sweep);
+  std::vector<std::string> prompts;
+  for (const std::string& prompt : images.prompts) {
+    prompts.insert(prompts.end(), static_cast<std::size_t>(images.count), prompt);
+  }
+  Log log;
+  Progress progress(log, "render", sweep.points.size() * prompts.size(), "images");
+  std::optional<SweepLayout> layout;
+  at::Tensor noise;
+  std::vector<std::vector<Image>> made;
+  for (const SweepPoint& point : sweep.points) {
+    const DiffusionModel model = load_model(std::filesystem::path(folder) / point.folder, images.weights);
+    if (!layout) {
+      const std::int64_t resolution = model.config.unet.sample_size * model.autoencoder->factor();
+      layout = sweep_layout(sweep, images.prompts, static_cast<int>(images.count),
+                            static_cast<int>(resolution) * images.zoom);
+      noise = sample_noise(model, SeedTree(images.seed), 0, static_cast<std::int64_t>(prompts.size()), resolution);
+    }
+    made.push_back(sample_images(model, prompts, noise, images.options));
+    progress.advance_to(made.size() * prompts.size());
+  }
+  progress.finish();
+  return draw_sweep(layout.value(), made, images.zoom);
+}
+
+}  // namespace soup
