@@ -12,13 +12,13 @@ namespace soup {
 namespace {
 
 std::once_flag start_once;
-std::atomic<bool> started = false;
+std::atomic<bool> vips_started = false;
 
 }  // namespace
 
 void start_vips() {
   std::call_once(start_once, [] {
-    started = true;
+    vips_started = true;
     if (VIPS_INIT("soup") != 0) {
       throw InvariantError(std::string("libvips does not start: ") + vips_error_buffer());
     }
@@ -35,7 +35,7 @@ std::string take_vips_error() {
 }
 
 bool decoder_started() {
-  return started;
+  return vips_started;
 }
 
 }  // namespace soup

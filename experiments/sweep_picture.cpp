@@ -18,7 +18,7 @@ using Align = SheetLabel::Align;
 // Sizes of a sheet that follow from that of its cells.
 struct Spacing {
   explicit Spacing(int cell_pixels)
-      : cell(cell_pixels), gap(std::max(2, cell / 32)), line(std::clamp(cell / 8, 12, 48)), margin(line) {}
+      : cell(cell_pixels), gap(std::max(2, cell / 32)), line(std::clamp(cell / 6, 14, 48)), margin(line) {}
 
   // Of so many cells beside each other.
   [[nodiscard]] int across(std::size_t cells) const { return static_cast<int>(cells) * (cell + gap) - gap; }

@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 #include "data/image.hpp"
-#include "experiments/verbs/sample_sweep.hpp"
+#include "experiments/sweep_rendering.hpp"
 #include "experiments/verbs/torch_verbs.hpp"
 #include "trainer/sampler.hpp"
 

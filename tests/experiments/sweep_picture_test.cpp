@@ -39,55 +39,54 @@ const SheetLabel& label(const SweepLayout& layout, const std::string& text) {
   throw std::runtime_error("no label " + text);
 }
 
-// Cells of 32 pixels: 2 between them, lines and margins of 12.
+// Cells of 32 pixels: 2 between them, lines and margins of 14.
 const std::vector<std::string> two_captions{"devices printer", "places folder"};
 
 TEST(SweepLayout, TwoInputsAreColumnsFromTheFirstToTheSecond) {
   const SweepLayout layout = sweep_layout(sweep_of(2, 2), two_captions, 1, 32);
-  EXPECT_EQ(layout.width, 124);
-  EXPECT_EQ(layout.height, 144);
-  EXPECT_THAT(places(layout, 0), ElementsAre(SheetPlace{12, 46}, SheetPlace{46, 46}, SheetPlace{80, 46}));
-  EXPECT_THAT(places(layout, 1), ElementsAre(SheetPlace{12, 100}, SheetPlace{46, 100}, SheetPlace{80, 100}));
-  EXPECT_EQ(label(layout, "themeA").place, (SheetPlace{12, 12}));
-  EXPECT_EQ(label(layout, "1-1").place, (SheetPlace{46, 12}));
-  EXPECT_EQ(label(layout, "themeB").place, (SheetPlace{80, 12}));
-  EXPECT_EQ(label(layout, "devices printer").place, (SheetPlace{12, 32}));
+  EXPECT_EQ(layout.width, 128);
+  EXPECT_EQ(layout.height, 156);
+  EXPECT_THAT(places(layout, 0), ElementsAre(SheetPlace{14, 53}, SheetPlace{48, 53}, SheetPlace{82, 53}));
+  EXPECT_THAT(places(layout, 1), ElementsAre(SheetPlace{14, 110}, SheetPlace{48, 110}, SheetPlace{82, 110}));
+  EXPECT_EQ(label(layout, "themeA").place, (SheetPlace{14, 14}));
+  EXPECT_EQ(label(layout, "1-1").place, (SheetPlace{48, 14}));
+  EXPECT_EQ(label(layout, "themeB").place, (SheetPlace{82, 14}));
+  EXPECT_EQ(label(layout, "devices printer").place, (SheetPlace{14, 37}));
   EXPECT_EQ(label(layout, "devices printer").width, 100);
-  EXPECT_EQ(label(layout, "places folder").place, (SheetPlace{12, 86}));
+  EXPECT_EQ(label(layout, "places folder").place, (SheetPlace{14, 94}));
 }
 
 TEST(SweepLayout, ThreeInputsAreATriangleWithTheFirstOnTop) {
   const SweepLayout layout = sweep_layout(sweep_of(3, 2), two_captions, 2, 32);
-  EXPECT_THAT(places(layout, 0), ElementsAre(SheetPlace{46, 28},                      // 2-0-0
-                                             SheetPlace{29, 76}, SheetPlace{63, 76},  // 1-1-0 1-0-1
-                                             SheetPlace{12, 124}, SheetPlace{46, 124}, SheetPlace{80, 124}  // 0-2-0 ...
-                                             ));
+  // 2-0-0, then 1-1-0 and 1-0-1, then 0-2-0, 0-1-1 and 0-0-2.
+  EXPECT_THAT(places(layout, 0), ElementsAre(SheetPlace{48, 32}, SheetPlace{31, 82}, SheetPlace{65, 82},
+                                             SheetPlace{14, 132}, SheetPlace{48, 132}, SheetPlace{82, 132}));
   for (std::size_t point = 0; point < 6; ++point) {
     const SheetPlace first = layout.cells[point][0];
-    EXPECT_EQ(layout.cells[point][1], (SheetPlace{first.left, first.top + 156})) << "its second image is below";
+    EXPECT_EQ(layout.cells[point][1], (SheetPlace{first.left, first.top + 164})) << "its second image is below";
     EXPECT_EQ(layout.cells[point][2], (SheetPlace{first.left + 116, first.top})) << "the second caption is beside it";
   }
-  EXPECT_EQ(layout.width, 240);
-  EXPECT_EQ(layout.height, 340);
-  EXPECT_EQ(label(layout, "themeA").place, (SheetPlace{46, 62}));
-  EXPECT_EQ(label(layout, "themeB").place, (SheetPlace{12, 158}));
-  EXPECT_EQ(label(layout, "themeC").place, (SheetPlace{80, 158}));
-  EXPECT_EQ(label(layout, "0-1-1").place, (SheetPlace{46, 158}));
-  EXPECT_EQ(label(layout, "places folder").place, (SheetPlace{128, 12}));
+  EXPECT_EQ(layout.width, 244);
+  EXPECT_EQ(layout.height, 360);
+  EXPECT_EQ(label(layout, "themeA").place, (SheetPlace{48, 66}));
+  EXPECT_EQ(label(layout, "themeB").place, (SheetPlace{14, 166}));
+  EXPECT_EQ(label(layout, "themeC").place, (SheetPlace{82, 166}));
+  EXPECT_EQ(label(layout, "0-1-1").place, (SheetPlace{48, 166}));
+  EXPECT_EQ(label(layout, "places folder").place, (SheetPlace{130, 14}));
 }
 
 TEST(SweepLayout, MoreInputsAreARowPerPoint) {
   const SweepLayout layout = sweep_layout(sweep_of(4, 1), two_captions, 2, 32);
   EXPECT_THAT(layout.cells[0],
-              ElementsAre(SheetPlace{88, 50}, SheetPlace{122, 50}, SheetPlace{166, 50}, SheetPlace{200, 50}));
+              ElementsAre(SheetPlace{92, 58}, SheetPlace{126, 58}, SheetPlace{172, 58}, SheetPlace{206, 58}));
   EXPECT_THAT(places(layout, 0),
-              ElementsAre(SheetPlace{88, 50}, SheetPlace{88, 84}, SheetPlace{88, 118}, SheetPlace{88, 152}));
-  EXPECT_EQ(layout.width, 244);
-  EXPECT_EQ(layout.height, 196);
-  EXPECT_EQ(label(layout, "themeD").place, (SheetPlace{12, 152}));
-  EXPECT_EQ(label(layout, "places folder").place, (SheetPlace{166, 12}));
+              ElementsAre(SheetPlace{92, 58}, SheetPlace{92, 92}, SheetPlace{92, 126}, SheetPlace{92, 160}));
+  EXPECT_EQ(layout.width, 252);
+  EXPECT_EQ(layout.height, 206);
+  EXPECT_EQ(label(layout, "themeD").place, (SheetPlace{14, 160}));
+  EXPECT_EQ(label(layout, "places folder").place, (SheetPlace{172, 14}));
   EXPECT_EQ(label(sweep_layout(sweep_of(4, 2), two_captions, 2, 32), "1 themeB, 1 themeD").place,
-            (SheetPlace{12, 50 + 34 * 6}));
+            (SheetPlace{14, 58 + 34 * 6}));
 }
 
 TEST(SweepLayout, SheetsHaveALimit) {

@@ -1,4 +1,4 @@
-// The part of soup sample that renders a sweep.
+// The images of all soups of a sweep, and their sheet.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace soup {
 
-struct SweepImages {
+struct SweepRendering {
   std::vector<std::string> prompts;
   std::int64_t count = 1;  // of each prompt
   WeightSet weights = WeightSet::raw;
@@ -22,6 +22,6 @@ struct SweepImages {
 
 // Every soup of a sweep's folder on the same initial noise, one model in memory at a time, in the sheet that
 // sweep_layout describes. Throws DataError for what is no sweep, ConfigError for a sheet that is too large.
-Image render_sweep(const std::string& folder, const SweepImages& images);
+Image render_sweep(const std::string& folder, const SweepRendering& how);
 
 }  // namespace soup
