@@ -71,6 +71,21 @@ void write_png(const std::filesystem::path& path, const Image& image) {
   write_file_atomically(path, std::string_view(reinterpret_cast<const char*>(png.data()), png.size()));
 }
 
+Image white_image(int height, int width) {
+  return {height, width, 3, std::vector<std::uint8_t>(static_cast<std::size_t>(height) * width * 3, 255)};
+}
+
+void paste(const Image& image, int top, int left, int zoom, Image& sheet) {
+  SOUP_REQUIRE(image.channels == sheet.channels && zoom > 0, "a sheet takes images of its channels");
+  for (int y = std::max(0, -top); y < std::min(image.height * zoom, sheet.height - top); ++y) {
+    for (int x = std::max(0, -left); x < std::min(image.width * zoom, sheet.width - left); ++x) {
+      const auto from = (static_cast<std::size_t>(y / zoom) * image.width + x / zoom) * image.channels;
+      const auto to = (static_cast<std::size_t>(top + y) * sheet.width + left + x) * image.channels;
+      std::copy_n(&image.pixels[from], image.channels, &sheet.pixels[to]);
+    }
+  }
+}
+
 Image image_grid(std::span<const Image> cells, int columns, int gap, int zoom) {
   SOUP_REQUIRE(!cells.empty() && columns > 0 && gap >= 0 && zoom > 0, "a grid has cells, columns and a zoom");
   const Image& first = cells.front();
@@ -89,13 +104,7 @@ Image image_grid(std::span<const Image> cells, int columns, int gap, int zoom) {
                  "the cells of a grid have one size");
     const int left = cell % columns * (first.width * zoom + gap);
     const int top = cell / columns * (first.height * zoom + gap);
-    for (int y = 0; y < image.height * zoom; ++y) {
-      for (int x = 0; x < image.width * zoom; ++x) {
-        const auto from = (static_cast<std::size_t>(y / zoom) * image.width + x / zoom) * image.channels;
-        const auto to = (static_cast<std::size_t>(top + y) * sheet.width + left + x) * image.channels;
-        std::copy_n(&image.pixels[from], image.channels, &sheet.pixels[to]);
-      }
-    }
+    paste(image, top, left, zoom, sheet);
   }
   return sheet;
 }

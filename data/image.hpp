@@ -31,6 +31,12 @@ void write_png(const std::filesystem::path& path, const Image& image);
 // PNG bytes in memory, e.g. for a data: URI.
 std::vector<std::uint8_t> encode_png(const Image& image);
 
+// A white RGB image.
+Image white_image(int height, int width);
+// Puts `image`, each pixel repeated `zoom` times, with its upper left corner at (top, left) of a sheet of as many
+// channels; what lies beyond the sheet is cut off.
+void paste(const Image& image, int top, int left, int zoom, Image& sheet);
+
 // Lays cells (equal sizes, row-major, `columns` a row) on a white sheet with `gap` pixels between, each pixel repeated
 // `zoom` times.
 Image image_grid(std::span<const Image> cells, int columns, int gap, int zoom);

@@ -1,45 +1,20 @@
-// Decoding half of data/image.hpp: the only file that calls libvips.
-#include <vips/vips.h>
-
+// Decoding half of data/image.hpp.
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <memory>
-#include <mutex>
 
 #include "core/error.hpp"
 #include "data/image.hpp"
+#include "data/vips.hpp"
 
 namespace soup {
 namespace {
-
-struct Unref {
-  void operator()(VipsImage* image) const { g_object_unref(image); }
-};
-using VipsHandle = std::unique_ptr<VipsImage, Unref>;
-
-std::once_flag start_once;
-std::atomic<bool> started = false;
-
-void start_vips() {
-  std::call_once(start_once, [] {
-    started = true;
-    if (VIPS_INIT("soup") != 0) {
-      throw InvariantError(std::string("libvips does not start: ") + vips_error_buffer());
-    }
-    vips_concurrency_set(1);  // icons are smaller than one tile
-    vips_cache_set_max(0);    // no file is read twice
-  });
-}
 
 // `status` is libvips's: 0 is success. `image` is taken by reference because the call that sets it is evaluated in the
 // same argument list. Throws DataError with libvips's error text in one line.
 VipsHandle checked(int status, VipsImage* const& image, const std::filesystem::path& path) {
   if (status != 0) {
-    std::string text = vips_error_buffer();
-    vips_error_clear();
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    throw DataError(path, "cannot decode: " + text.substr(0, 300));
+    throw DataError(path, "cannot decode: " + take_vips_error());
   }
   return VipsHandle(image);
 }
@@ -125,10 +100,6 @@ VipsHandle load_png(const std::filesystem::path& path) {
 }
 
 }  // namespace
-
-bool decoder_started() {
-  return started;
-}
 
 Image load_icon(const std::filesystem::path& path, int size) {
   SOUP_REQUIRE(size > 0, "an icon is decoded to at least one pixel");

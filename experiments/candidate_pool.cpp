@@ -86,19 +86,6 @@ std::string describe(const Recipe& recipe, std::span<const double> weights) {
 
 }  // namespace
 
-Recipe with_weights(const Recipe& recipe, std::span<const double> weights) {
-  SOUP_REQUIRE(weights.size() == recipe.inputs.size(), "weights of other inputs");
-  Recipe result = recipe;
-  result.inputs.clear();
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] != 0.0) {
-      result.inputs.push_back(recipe.inputs[i]);
-      result.inputs.back().weight = weights[i];
-    }
-  }
-  return result;
-}
-
 CandidatePool::CandidatePool(Communicator& comm, PoolSettings settings) : comm_(comm), settings_(std::move(settings)) {
   agreed(comm_, [&] {
     if (comm_.rank() == 0) {

@@ -29,9 +29,6 @@ struct PoolSettings {
   ScoreCommand command;           // its text is replaced by that of each call
 };
 
-// The recipe of a soup with these weights, without the inputs of weight 0.
-Recipe with_weights(const Recipe& recipe, std::span<const double> weights);
-
 class CandidatePool {
  public:
   // Digests the inputs, each by one rank, and reads the scores that are there. Collective; throws on every rank what

@@ -1,20 +1,16 @@
 // soup: the light executable. Verbs that need LibTorch live in soup-torch beside it, which this one becomes.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
-#include <filesystem>
 #include <string_view>
-#include <system_error>
 
 #include "core/error.hpp"
 #include "experiments/environment.hpp"
+#include "experiments/verbs/become_torch.hpp"
 #include "experiments/verbs/verbs.hpp"
 
 namespace soup {
@@ -35,17 +31,6 @@ constexpr auto torch_verbs = std::to_array<std::pair<const char*, const char*>>(
 
 bool is_torch_verb(std::string_view word) {
   return std::ranges::any_of(torch_verbs, [word](const auto& verb) { return verb.first == word; });
-}
-
-// Replaces this process by soup-torch with the same arguments.
-[[noreturn]] void become_soup_torch(char** argv) {
-  // Threads that wait for work must not spin: where cores are shared (other ranks, other jobs) spinning costs several
-  // times the speed, where they are not a sleeping thread costs a few microseconds. Read by OpenMP at program start.
-  ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
-  const std::filesystem::path beside = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "soup-torch";
-  ::execv(beside.c_str(), argv);
-  throw DataError(beside, "cannot be started: " + std::generic_category().message(errno),
-                  "soup and soup-torch belong into one folder; build both: cmake --build --preset release");
 }
 
 std::string commit_text() {

@@ -164,4 +164,17 @@ void write_recipe(const fs::path& file, Recipe recipe) {
   write_file_atomically(file, write_keys([&](Keys& keys) { describe(keys, schema, recipe); }, {}));
 }
 
+Recipe with_weights(const Recipe& recipe, std::span<const double> weights) {
+  SOUP_REQUIRE(weights.size() == recipe.inputs.size(), "weights of other inputs");
+  Recipe result = recipe;
+  result.inputs.clear();
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] != 0.0) {
+      result.inputs.push_back(recipe.inputs[i]);
+      result.inputs.back().weight = weights[i];
+    }
+  }
+  return result;
+}
+
 }  // namespace soup

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ Recipe read_recipe(const std::filesystem::path& file);
 
 // The same the other way: read_recipe gives an equal recipe. Throws DataError.
 void write_recipe(const std::filesystem::path& file, Recipe recipe);
+
+// The recipe with these weights, one an input, and without the inputs of weight 0.
+Recipe with_weights(const Recipe& recipe, std::span<const double> weights);
 
 // "models/oxygen.safetensors" and "models/oxygen/" -> "oxygen".
 std::string name_after(const std::filesystem::path& path);

@@ -27,8 +27,9 @@ std::string strategy_name(Strategy strategy) {
   return strategy == Strategy::greedy ? "greedy" : "cma-es";
 }
 
-void require_searchable(const SearchRequest& request) {
-  const Recipe& recipe = request.recipe;
+// Also decides, from all inputs, which parts are averaged in every soup.
+void make_searchable(SearchRequest& request) {
+  Recipe& recipe = request.recipe;
   std::set<std::string> names;
   for (const RecipeInput& input : recipe.inputs) {
     if (!names.insert(input.name).second) {
@@ -61,7 +62,7 @@ void require_searchable(const SearchRequest& request) {
   }
   const MergeJob job = merge_job(recipe);
   require_free_output(job.inputs, request.output, request.work.overwrite);
-  static_cast<void>(check_merge(job.inputs, job.options));
+  recipe.parts = check_merge(job.inputs, job.options).parts;
 }
 
 std::string with_error(double value, std::optional<double> standard_error) {
@@ -255,8 +256,9 @@ fs::path search_folder(const fs::path& output) {
   return folder.extension() == ".safetensors" ? folder.replace_extension(".search") : fs::path(folder += ".search");
 }
 
-void run_search(Communicator& comm, const SearchRequest& request, Log& log) {
-  agreed(comm, [&] { require_searchable(request); });
+void run_search(Communicator& comm, const SearchRequest& asked, Log& log) {
+  SearchRequest request = asked;
+  agreed(comm, [&] { make_searchable(request); });
   const fs::path folder = search_folder(request.output);
   CandidatePool pool(comm, {request.recipe, folder, request.scratch.empty() ? folder : request.scratch,
                             request.output.extension() == ".safetensors", request.work.threads, request.command});

@@ -37,6 +37,6 @@ std::filesystem::path search_folder(const std::filesystem::path& output);
 // that is a folder has search.json too. Learned weights that are not better than equal ones are not taken. The result
 // depends neither on the number of ranks nor on interruptions. Collective. Throws ConfigError before any work: a name
 // twice, weights or rules, a method without weights, an output that exists; else what merging and scoring throw.
-void run_search(Communicator& comm, const SearchRequest& request, Log& log);
+void run_search(Communicator& comm, const SearchRequest& asked, Log& log);
 
 }  // namespace soup

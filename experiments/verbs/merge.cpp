@@ -12,6 +12,7 @@
 #include "core/signals.hpp"
 #include "experiments/merge_job.hpp"
 #include "experiments/recipe.hpp"
+#include "experiments/verbs/merge_sweep.hpp"
 #include "experiments/verbs/verbs.hpp"
 #include "merge/method.hpp"
 
@@ -29,6 +30,7 @@ struct MergeArguments {
   std::string recipe_file;
   std::string output;
   Recipe recipe;  // of the flags
+  SweepArguments sweep;
   MergeWork work;
 };
 
@@ -129,27 +131,39 @@ Recipe recipe_of(const CLI::App& app, const MergeArguments& arguments) {
   return recipe;
 }
 
-int run_merge(const CLI::App& app, const MergeArguments& arguments) {
-  MergeJob job = merge_job(recipe_of(app, arguments));
+// What was made, as a line for the user.
+std::string merge_one(const Recipe& recipe, const std::string& output, const MergeWork& work) {
+  MergeJob job = merge_job(recipe);
   MergeOptions& options = job.options;
-  options.work = arguments.work;
+  options.work = work;
   for (const std::string& note : job.notes) {
     fmt::print("{}\n", note);
   }
+  const Ledger ledger = merge(job.inputs, output, options);
+  return fmt::format(
+      "{}: soup {} of {} ingredients, {}", output,
+      options.work.digests ? ledger.soup_digest().brief() : "without digests", ledger.ingredients.size(),
+      options.method ? "method " + ledger.method() : fmt::format("total weight {}", ledger.total_weight));
+}
+
+int run_merge(const CLI::App& app, const MergeArguments& arguments) {
+  require_sweep_flags(arguments.sweep, !arguments.weights.empty());
+  const Recipe recipe = recipe_of(app, arguments);
   install_stop_signals();
   Log log;
   std::optional<Progress> progress;
-  options.work.progress = [&](std::uint64_t done, std::uint64_t total) {
+  MergeWork work = arguments.work;
+  work.progress = [&](std::uint64_t done, std::uint64_t total) {
     if (!progress) {
       progress.emplace(log, "merge", total, "bytes");
     }
     progress->advance_to(done);
   };
-  const Ledger ledger = merge(job.inputs, arguments.output, options);
+  const std::string made = arguments.sweep.steps > 0 ? make_sweep(arguments.sweep, recipe, arguments.output, work)
+                                                     : merge_one(recipe, arguments.output, work);
   progress.reset();
-  fmt::print("{}: soup {} of {} ingredients, {}\n", arguments.output,
-             options.work.digests ? ledger.soup_digest().brief() : "without digests", ledger.ingredients.size(),
-             options.method ? "method " + ledger.method() : fmt::format("total weight {}", ledger.total_weight));
+  fmt::print("{}\n", made);
+  become_render(arguments.sweep, arguments.output, arguments.work);
   return 0;
 }
 
@@ -181,13 +195,17 @@ Verb add_merge(CLI::App& program) {
       ->allow_extra_args(false);
   add_storage(*app, arguments->recipe);
   add_method(*app, *arguments);
+  app->option_defaults()->group("Many soups at once");
+  add_sweep(*app, arguments->sweep);
   app->option_defaults()->group("Work");
   add_work(*app, *arguments);
   app->footer(
       help_footer("  soup merge runs/x/ingredients/oxygen runs/x/ingredients/numix --output mixed\n"
                   "  soup merge a=first.safetensors b=second.safetensors --weight b=2 --output soup.safetensors\n"
                   "  soup merge a b --base sd --method ties --density 0.3 --output ties\n"
-                  "  soup merge --recipe mix.yaml --output mixed"));
+                  "  soup merge --recipe mix.yaml --output mixed\n"
+                  "  soup merge oxygen numix faenza --sweep 4 --output mixes --render mixes.png --prompt \"devices "
+                  "printer\""));
   return {app, [app, arguments] { return run_merge(*app, *arguments); }};
 }
 

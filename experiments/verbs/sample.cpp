@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "data/image.hpp"
+#include "experiments/sweep_rendering.hpp"
 #include "experiments/verbs/torch_verbs.hpp"
 #include "trainer/sampler.hpp"
 
@@ -16,6 +17,7 @@ namespace {
 
 struct SampleArguments {
   std::string model;
+  std::string sweep;
   std::vector<std::string> prompts;
   std::string output = "samples.png";
   std::string weights = "raw";
@@ -30,8 +32,15 @@ int sample(const SampleArguments& arguments) {
   if (arguments.threads > 0) {
     at::set_num_threads(arguments.threads);
   }
-  const DiffusionModel model =
-      load_model(arguments.model, arguments.weights == "ema" ? WeightSet::ema : WeightSet::raw);
+  const WeightSet weights = arguments.weights == "ema" ? WeightSet::ema : WeightSet::raw;
+  if (!arguments.sweep.empty()) {
+    const Image sheet = render_sweep(arguments.sweep, {arguments.prompts, arguments.count, weights, arguments.options,
+                                                       arguments.seed, arguments.zoom});
+    write_png(arguments.output, sheet);
+    fmt::print("{}: the soups of {}, {} x {} pixels\n", arguments.output, arguments.sweep, sheet.width, sheet.height);
+    return 0;
+  }
+  const DiffusionModel model = load_model(arguments.model, weights);
   std::vector<std::string> prompts;
   for (const std::string& prompt : arguments.prompts) {
     prompts.insert(prompts.end(), static_cast<std::size_t>(arguments.count), prompt);
@@ -55,10 +64,15 @@ Verb add_sample(CLI::App& program) {
   app->description(
       "Draws images with DDIM and classifier-free guidance from a model folder (a base, an ingredient, a soup) and "
       "lays\n"
-      "them out in one PNG: a row per prompt with --count, else eight to a row. Equal seeds give equal images.");
-  app->add_option("--model", arguments->model, "Model folder in diffusers' layout")
-      ->required()
+      "them out in one PNG: a row per prompt with --count, else eight to a row. Equal seeds give equal images. All "
+      "soups\n"
+      "of a sweep start from the same noise and are laid out as their weights are: 2 inputs beside each other, 3 as a\n"
+      "triangle, more as a row each.");
+  CLI::Option_group* source = app->add_option_group("Models", "One of the two");
+  source->add_option("--model", arguments->model, "Model folder in diffusers' layout")->check(CLI::ExistingDirectory);
+  source->add_option("--sweep", arguments->sweep, "Folder that `soup merge --sweep` made")
       ->check(CLI::ExistingDirectory);
+  source->require_option(1);
   app->add_option("--prompt", arguments->prompts, "Caption (any number of times)")->required()->allow_extra_args(false);
   app->add_option("--output", arguments->output, "PNG to write")->capture_default_str();
   app->add_option("--count", arguments->count, "Images per prompt")->check(CLI::Range(1, 4096))->capture_default_str();
@@ -76,8 +90,9 @@ Verb add_sample(CLI::App& program) {
   app->add_option("--threads", arguments->threads, "Threads; 0 = all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app->footer(
-      help_footer("  soup sample --model runs/quickstart/soup --prompt \"devices printer, oxygen style\" --count 4"));
+  app->footer(help_footer(
+      "  soup sample --model runs/quickstart/soup --prompt \"devices printer, oxygen style\" --count 4\n"
+      "  soup sample --sweep mixes --prompt \"devices printer\" --prompt \"places folder\" --output mixes.png"));
   return {app, [arguments] { return sample(*arguments); }};
 }
 
