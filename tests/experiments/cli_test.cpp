@@ -55,7 +55,8 @@ TEST(Cli, UsageErrorsExitWithTwo) {
   for (const char* arguments :
        {"", "boil", "plan", "plan a b c", "plan x.yaml --ranks 0", "plan x.yaml --ranks two", "plan x.yaml --unknown",
         "merge", "merge a --method stew --output b", "merge a --recipe b.yaml --output c",
-        "merge --recipe b.yaml --lambda 1 --output c", "merge a b --sweep 0 --output c", "merge a b --sweep two --output c", "import", "import icon-theme", "verify"}) {
+        "merge --recipe b.yaml --lambda 1 --output c", "merge a b --sweep 0 --output c",
+        "merge a b --sweep two --output c", "import", "import icon-theme", "verify"}) {
     EXPECT_EQ(soup(arguments).code, 2) << arguments;
   }
 }
