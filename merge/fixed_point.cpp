@@ -58,10 +58,15 @@ template <typename T>
                   "a model with such weights cannot be averaged: train it again from its last good checkpoint");
 }
 
+// 2^bits for the bits of a scale; std::ldexp is a call, which counts where it is made for every strip.
+double power_of_two(int bits) {
+  return static_cast<double>(std::uint64_t{1} << bits);
+}
+
 bool in_range(double largest, std::int64_t total_weight, int scale_bits) {
   // fma rounds once, and rounding keeps the sign: the comparison is exact.
   constexpr double limit = 0x1p62;
-  return std::fma(std::ldexp(largest, scale_bits), static_cast<double>(total_weight), -limit) < 0.0;
+  return std::fma(largest * power_of_two(scale_bits), static_cast<double>(total_weight), -limit) < 0.0;
 }
 
 template <typename T>
@@ -131,10 +136,13 @@ inline std::uint64_t shifted(float value, double scale) {
   return std::bit_cast<std::uint64_t>(static_cast<double>(value) * scale + shifter);
 }
 
-// Adds `sign` times the rounded values of N terms, and finds the largest magnitude of each.
-template <std::size_t N>
+// What add_together does with the sums that are there.
+enum class Sums { fresh, running, taken_off };
+
+// Adds the rounded values of N terms, or takes them off again, and finds the largest magnitude of each.
+template <std::size_t N, Sums Kind>
 [[gnu::always_inline]] inline void add_together(const std::array<const float*, N>& terms, std::size_t count,
-                                                double scale, std::uint64_t sign, std::int64_t* sums, float* largest) {
+                                                double scale, std::int64_t* sums, float* largest) {
   constexpr std::uint64_t surplus = N * static_cast<std::uint64_t>(shifter_bits);
   std::array<std::int32_t, N> most{};
   for (std::size_t i = 0; i < count; ++i) {
@@ -143,21 +151,35 @@ template <std::size_t N>
       most[term] = std::max(most[term], magnitude_bits(terms[term][i]));
       sum += shifted(terms[term][i], scale);
     }
-    sums[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(sums[i]) + sign * (sum - surplus));
+    const std::uint64_t before = Kind == Sums::fresh ? 0 : static_cast<std::uint64_t>(sums[i]);
+    sums[i] = static_cast<std::int64_t>(Kind == Sums::taken_off ? before - (sum - surplus) : before + (sum - surplus));
   }
   for (std::size_t term = 0; term < N; ++term) {
     largest[term] = std::bit_cast<float>(most[term]);
   }
 }
 
-SOUP_SIMD void add_two(const std::array<const float*, 2>& terms, std::size_t count, double scale, std::uint64_t sign,
-                       std::int64_t* sums, float* largest) {
-  add_together<2>(terms, count, scale, sign, sums, largest);
+template <std::size_t N>
+[[gnu::always_inline]] inline void add_as(Sums kind, const std::array<const float*, N>& terms, std::size_t count,
+                                          double scale, std::int64_t* sums, float* largest) {
+  switch (kind) {
+    case Sums::fresh:
+      return add_together<N, Sums::fresh>(terms, count, scale, sums, largest);
+    case Sums::running:
+      return add_together<N, Sums::running>(terms, count, scale, sums, largest);
+    case Sums::taken_off:
+      return add_together<N, Sums::taken_off>(terms, count, scale, sums, largest);
+  }
 }
 
-SOUP_SIMD void add_four(const std::array<const float*, 4>& terms, std::size_t count, double scale, std::uint64_t sign,
+SOUP_SIMD void add_two(Sums kind, const std::array<const float*, 2>& terms, std::size_t count, double scale,
+                       std::int64_t* sums, float* largest) {
+  add_as(kind, terms, count, scale, sums, largest);
+}
+
+SOUP_SIMD void add_four(Sums kind, const std::array<const float*, 4>& terms, std::size_t count, double scale,
                         std::int64_t* sums, float* largest) {
-  add_together<4>(terms, count, scale, sign, sums, largest);
+  add_as(kind, terms, count, scale, sums, largest);
 }
 
 template <typename T>
@@ -167,7 +189,7 @@ double accumulate_any(std::span<const T> values, std::int64_t weight, std::int64
   SOUP_REQUIRE(values.size() == sums.size(), fmt::format("{} values into {} sums", values.size(), sums.size()));
   SOUP_REQUIRE(weight >= -total_weight && weight <= total_weight,
                fmt::format("weight {} in a soup of total weight {}", weight, total_weight));
-  const double scale = std::ldexp(1.0, scale_bits);
+  const double scale = power_of_two(scale_bits);
   double largest = 0.0;
   for (std::size_t begin = 0; begin < values.size(); begin += cached_elements) {
     const std::size_t count = std::min(cached_elements, values.size() - begin);
@@ -176,7 +198,7 @@ double accumulate_any(std::span<const T> values, std::int64_t weight, std::int64
     // Weights of models are far below 2^51 / 2^S, so the quick way is tried first. Where it was not allowed, adding its
     // integers with the opposite sign restores the sums: they wrap around, so nothing is lost.
     const T found = add_small(block.data(), count, scale, weight, out);
-    const bool quick = std::ldexp(static_cast<double>(found), scale_bits) < 0x1p51;
+    const bool quick = static_cast<double>(found) * scale < 0x1p51;
     if (!quick) {
       add_small(block.data(), count, scale, -weight, out);
     }
@@ -254,7 +276,7 @@ void finish_any(std::span<const std::int64_t> sums, std::int64_t total_weight, i
   SOUP_REQUIRE(sums.size() == soup.size(), fmt::format("{} sums into {} weights", sums.size(), soup.size()));
   for (std::size_t begin = 0; begin < sums.size(); begin += cached_elements) {
     divide_all(sums.data() + begin, std::min(cached_elements, sums.size() - begin), static_cast<double>(total_weight),
-               std::ldexp(1.0, -scale_bits), soup.data() + begin);
+               1.0 / power_of_two(scale_bits), soup.data() + begin);
   }
 }
 
@@ -300,26 +322,26 @@ double accumulate(std::span<const double> values, std::int64_t weight, std::int6
 }
 
 bool accumulate_quickly(std::span<const std::span<const float>> terms, std::int64_t total_weight, int scale_bits,
-                        std::span<std::int64_t> sums, std::span<double> largest) {
+                        std::span<std::int64_t> sums, std::span<double> largest, bool fresh) {
   require_valid_scale(scale_bits, total_weight);
   SOUP_REQUIRE(terms.size() == 2 || terms.size() == 4, fmt::format("{} terms at once", terms.size()));
   SOUP_REQUIRE(std::ranges::all_of(terms, [&](const auto& term) { return term.size() == sums.size(); }),
                "terms of another size than their sums");
-  const double scale = std::ldexp(1.0, scale_bits);
+  const double scale = power_of_two(scale_bits);
   std::array<float, 4> found{};
-  const auto add = [&](std::uint64_t sign) {
+  const auto add = [&](Sums kind) {
     if (terms.size() == 2) {
-      add_two({terms[0].data(), terms[1].data()}, sums.size(), scale, sign, sums.data(), found.data());
+      add_two(kind, {terms[0].data(), terms[1].data()}, sums.size(), scale, sums.data(), found.data());
     } else {
-      add_four({terms[0].data(), terms[1].data(), terms[2].data(), terms[3].data()}, sums.size(), scale, sign,
+      add_four(kind, {terms[0].data(), terms[1].data(), terms[2].data(), terms[3].data()}, sums.size(), scale,
                sums.data(), found.data());
     }
   };
-  add(1);
+  add(fresh ? Sums::fresh : Sums::running);
   for (std::size_t i = 0; i < terms.size(); ++i) {
-    const bool quick = std::ldexp(static_cast<double>(found[i]), scale_bits) < 0x1p51;  // false for NaN
+    const bool quick = static_cast<double>(found[i]) * scale < 0x1p51;  // false for NaN
     if (!quick || !in_range(found[i], total_weight, scale_bits)) {
-      add(~std::uint64_t{0});  // minus one: what was added is taken off again
+      add(Sums::taken_off);
       return false;
     }
     largest[i] = found[i];

@@ -33,9 +33,10 @@ double accumulate(std::span<const double> values, std::int64_t weight, std::int6
 
 // accumulate() of several terms of weight 1 in one pass over the sums, where that can be done quickly: two or four
 // terms whose weights are all below 2^51 / 2^scale_bits and pass the guards. Sets largest[i] to the largest |value| of
-// term i and returns true; otherwise returns false and leaves `sums` as they were.
+// term i and returns true; otherwise returns false and leaves `sums` as they were. `fresh`: sums are taken to be zero,
+// and are zero where false is returned.
 bool accumulate_quickly(std::span<const std::span<const float>> terms, std::int64_t total_weight, int scale_bits,
-                        std::span<std::int64_t> sums, std::span<double> largest);
+                        std::span<std::int64_t> sums, std::span<double> largest, bool fresh = false);
 
 // float((double(A) / double(N)) * 2^-scale_bits), every step one IEEE operation; and the double before its rounding to
 // float.

@@ -105,20 +105,33 @@ SoupWriter::SoupWriter(const std::filesystem::path& folder, const FileLayout& la
 }
 
 void SoupWriter::put(std::size_t tensor, std::uint64_t first, std::span<const std::int64_t> sums, Scratch& scratch) {
+  prepare(tensor, sums.size(), scratch);
+  finish(tensor, first, 0, sums, scratch);
+  write(tensor, first, sums, scratch);
+}
+
+void SoupWriter::prepare(std::size_t tensor, std::size_t count, Scratch& scratch) const {
   const WeightTensor& info = tensors_[tensor];
   SOUP_REQUIRE(is_floating(info.dtype), "sums for an integer tensor");
-  scratch.soup.resize(sums.size() * size_of(info.dtype));
-  finish_as(info.dtype, sums, scale_, info.name, scratch.soup);
-  soup_->write(tensor, first, scratch.soup);
-  scratch.sums = {};
-  if (kind_ == AccumulatorKind::wide) {
-    scratch.sums = std::as_bytes(sums);
-  } else if (kind_ == AccumulatorKind::compact) {
-    scratch.rests.resize(sums.size());
-    encode_rests(sums, std::span(reinterpret_cast<const float*>(scratch.soup.data()), sums.size()), scale_.total_weight,
-                 scale_.scale_bits, info.name, first, scratch.rests);
-    scratch.sums = std::as_bytes(std::span(scratch.rests));
+  scratch.soup.resize(count * size_of(info.dtype));
+  scratch.rests.resize(kind_ == AccumulatorKind::compact ? count : 0);
+}
+
+void SoupWriter::finish(std::size_t tensor, std::uint64_t first, std::size_t begin, std::span<const std::int64_t> strip,
+                        Scratch& scratch) const {
+  const WeightTensor& info = tensors_[tensor];
+  const std::size_t size = size_of(info.dtype);
+  const std::span<std::byte> soup = std::span(scratch.soup).subspan(begin * size, strip.size() * size);
+  finish_as(info.dtype, strip, scale_, info.name, soup);
+  if (kind_ == AccumulatorKind::compact) {
+    encode_rests(strip, std::span(reinterpret_cast<const float*>(soup.data()), strip.size()), scale_.total_weight,
+                 scale_.scale_bits, info.name, first, std::span(scratch.rests).subspan(begin, strip.size()));
   }
+}
+
+void SoupWriter::write(std::size_t tensor, std::uint64_t first, std::span<const std::int64_t> sums, Scratch& scratch) {
+  soup_->write(tensor, first, scratch.soup);
+  scratch.sums = kind_ == AccumulatorKind::wide ? std::as_bytes(sums) : std::as_bytes(std::span(scratch.rests));
   if (accumulator_) {
     accumulator_->write(accumulator_index_[tensor], first, scratch.sums);
   }

@@ -53,6 +53,13 @@ class SoupWriter {
   // Sums of tensor number `tensor` of like.tensors() from element `first` on. Calls for different elements may come
   // from different threads.
   void put(std::size_t tensor, std::uint64_t first, std::span<const std::int64_t> sums, Scratch& scratch);
+  // The same in steps, for who has sums strip by strip: room for `count` elements, then each strip from the `begin`th
+  // of them on while its sums are in the cache, then the files. `first` and `sums` are the whole block's but in
+  // finish().
+  void prepare(std::size_t tensor, std::size_t count, Scratch& scratch) const;
+  void finish(std::size_t tensor, std::uint64_t first, std::size_t begin, std::span<const std::int64_t> strip,
+              Scratch& scratch) const;
+  void write(std::size_t tensor, std::uint64_t first, std::span<const std::int64_t> sums, Scratch& scratch);
   // Values that are no sums, for a soup without accumulator.
   void put(std::size_t tensor, std::uint64_t first, std::span<const double> values, Scratch& scratch);
   // An integer tensor's elements, as they are.

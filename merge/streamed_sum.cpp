@@ -116,9 +116,8 @@ class Summation {
     buffers.sums.resize(block.count);
     if (start_ != nullptr) {
       load_start(block, buffers);
-    } else {
-      std::ranges::fill(buffers.sums, 0);
     }
+    out_.prepare(block.tensor, block.count, buffers.written);
     const std::size_t block_bytes = block.count * size_of(tensor.dtype);
     const std::size_t group = std::clamp<std::size_t>(group_bytes / block_bytes, 1, terms_.size());
     std::ranges::fill(buffers.largest, 0.0);
@@ -130,7 +129,7 @@ class Summation {
       std::ranges::transform(largest_, buffers.largest, largest_.begin(),
                              [](double a, double b) { return std::max(a, b); });
     }
-    out_.put(block.tensor, block.first, buffers.sums, buffers.written);
+    out_.write(block.tensor, block.first, buffers.sums, buffers.written);
     if (soup_hasher_) {
       soup_hasher_->add(block.tensor, block.first, buffers.written.soup);
       if (!buffers.written.sums.empty()) {
@@ -148,9 +147,12 @@ class Summation {
     for (std::size_t begin = 0; begin < block.count; begin += summed_elements) {
       const std::size_t count = std::min<std::size_t>(summed_elements, block.count - begin);
       const Block strip{block.tensor, block.first + begin, count};
-      std::span<std::int64_t> sums = std::span(buffers.sums).subspan(begin, count);
+      const std::span<std::int64_t> sums = std::span(buffers.sums).subspan(begin, count);
       for (std::size_t i = 0; i < terms;) {
         i += add_strips(first_term + i, terms - i, strip, buffers.group.data() + i, begin * size, sums, buffers);
+      }
+      if (first_term + terms == terms_.size()) {
+        out_.finish(block.tensor, strip.first, begin, sums, buffers.written);
       }
     }
   }
@@ -159,6 +161,7 @@ class Summation {
   std::size_t add_strips(std::size_t number, std::size_t terms, const Block& strip, const std::vector<std::byte>* group,
                          std::size_t offset, std::span<std::int64_t> sums, Buffers& buffers) const {
     const DType dtype = tensors_[strip.tensor].dtype;
+    const bool fresh = number == 0 && start_ == nullptr;
     const auto bytes_of = [&](std::size_t i) {
       return std::span(group[i]).subspan(offset, sums.size() * size_of(dtype));
     };
@@ -172,13 +175,16 @@ class Summation {
       for (std::size_t i = 0; i < together; ++i) {
         values[i] = floats_of(dtype, bytes_of(i), std::span(buffers.floats[i]).first(sums.size()));
       }
-      if (accumulate_quickly(std::span(values).first(together), guard_weight_, out_.scale().scale_bits, sums,
-                             largest)) {
+      if (accumulate_quickly(std::span(values).first(together), guard_weight_, out_.scale().scale_bits, sums, largest,
+                             fresh)) {
         for (std::size_t i = 0; i < together; ++i) {
           buffers.largest[number + i] = std::max(buffers.largest[number + i], largest[i]);
         }
         return together;
       }
+    }
+    if (fresh) {
+      std::ranges::fill(sums, 0);
     }
     const double largest = add_strip(number, strip, bytes_of(0), sums, buffers.floats.front());
     buffers.largest[number] = std::max(buffers.largest[number], largest);

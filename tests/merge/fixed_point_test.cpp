@@ -97,6 +97,12 @@ TEST(AccumulateQuickly, EqualsTheTermsOneByOneOrChangesNothing) {
       std::vector<double> largest(count);
       EXPECT_EQ(accumulate_quickly(terms, 9, 44, sums, largest), usual) << spoiler;
       EXPECT_EQ(sums, expected) << spoiler;
+      // Whatever is there counts as zero.
+      std::vector<std::int64_t> fresh(sums.size(), 777);
+      EXPECT_EQ(accumulate_quickly(terms, 9, 44, fresh, largest, true), usual) << spoiler;
+      for (std::size_t i = 0; i < sums.size(); ++i) {
+        ASSERT_EQ(fresh[i], expected[i] - 12345) << spoiler << " at " << i;
+      }
       if (usual) {
         EXPECT_EQ(largest[1], largest_magnitude(values[1], "w"));
         EXPECT_EQ(largest[0], largest_magnitude(values[0], "w"));
