@@ -156,7 +156,7 @@ void require_same_model(const ModelFolder& a, const std::string& a_name, const M
     }
   }
   for (const std::filesystem::path& file : a.others) {
-    require_same_file(a.path / file, a_name, b.path / file, b_name);
+    require_same_file(a.path / a.place_of(file), a_name, b.path / b.place_of(file), b_name);
   }
 }
 

@@ -174,6 +174,15 @@ void require_parts(const OpenIngredient& ingredient, const OpenSoup& soup) {
   }
 }
 
+// An ingredient that is in the soup. Where it is the base that the soup is pulled back to, it lent its averages, too;
+// its weights are checked against the ledger's digests.
+OpenIngredient open_part_of(const OpenSoup& soup, const MergeInput& input) {
+  OpenIngredient ingredient = open_ingredient(input);
+  lend_averages(soup.model, ingredient.model);
+  require_parts(ingredient, soup);
+  return ingredient;
+}
+
 std::vector<std::string> names_of(const Ledger& ledger) {
   std::vector<std::string> names;
   for (const LedgerIngredient& entry : ledger.ingredients) {
@@ -261,7 +270,7 @@ Removal remove_ingredient(const fs::path& soup_folder, const std::string& name, 
     ledger.history.back().certificate = certificate_digest(removal.certificate);
   };
   removal.ledger =
-      subtracts ? change_sums(soup, open_ingredient(input), -removed.weight, std::move(next), target, finish_folder)
+      subtracts ? change_sums(soup, open_part_of(soup, input), -removed.weight, std::move(next), target, finish_folder)
                 : make_anew(soup, next.ingredients, {}, next.history, target, finish_folder);
   return removal;
 }

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "core/error.hpp"
@@ -33,50 +33,45 @@ inline float float_of_bfloat(std::uint16_t bfloat) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bfloat) << 16);
 }
 
-// `value` rounded to odd: towards zero, with the last bit set when anything was lost. Rounding that once more to 16
-// bits gives what one rounding from double would: the set bit breaks false ties.
-inline std::uint32_t odd_float_bits(double value) {
-  const auto nearest = static_cast<float>(value);
-  const auto bits = std::bit_cast<std::uint32_t>(nearest);
-  const double back = nearest;
-  const bool beyond = std::fabs(back) > std::fabs(value);  // also when it became infinite
-  const bool exact = back == value || value != value;
-  return exact ? bits : ((bits - (beyond ? 1U : 0U)) | 1U);
-}
+// A 16-bit format: bits of its mantissa, and the bias of its exponent. All that rounding to it needs is done in 64-bit
+// integers and doubles of equal width, which the compiler vectorises.
+template <int Mantissa, int Bias>
+struct Narrow {
+  static constexpr int dropped = 52 - Mantissa;  // bits of a double's mantissa
+  static constexpr auto least_normal = std::int64_t{1024 - Bias} << 52;
+  // 2^(1 - Bias - Mantissa), the unit of subnormal values, is the last place of this.
+  static constexpr auto shifter_bits = (std::int64_t{1023 + 53 - Bias - Mantissa} << 52) | (std::int64_t{1} << 51);
+  static constexpr std::int64_t infinity = std::int64_t{2 * Bias + 1} << Mantissa;
+  // The least magnitude that rounds to infinity: halfway between the largest value and the next exponent.
+  static constexpr std::int64_t first_beyond =
+      (std::int64_t{1023 + Bias} << 52) | (((std::int64_t{1} << (Mantissa + 1)) - 1) << (dropped - 1));
 
-inline std::uint16_t bfloat_of(double value) {
-  const std::uint32_t bits = odd_float_bits(value);
-  // A carry out of the mantissa steps the exponent, up to infinity.
-  const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-  return static_cast<std::uint16_t>(value != value ? 0x7fc0U : rounded);
-}
+  // Rounded once, half to even.
+  static std::uint16_t of(double value) {
+    const auto bits = std::bit_cast<std::int64_t>(value);
+    const std::int64_t magnitude = bits & std::numeric_limits<std::int64_t>::max();
+    // A carry out of the mantissa steps the exponent.
+    const std::int64_t half_even = (std::int64_t{1} << (dropped - 1)) - 1 + ((magnitude >> dropped) & 1);
+    const std::int64_t normal = ((magnitude + half_even) >> dropped) - (std::int64_t{1023 - Bias} << Mantissa);
+    const double shifted = std::bit_cast<double>(magnitude) + std::bit_cast<double>(shifter_bits);
+    const std::int64_t subnormal = std::bit_cast<std::int64_t>(shifted) - shifter_bits;
+    std::int64_t code = magnitude < least_normal ? subnormal : normal;
+    code = magnitude < first_beyond ? code : infinity;
+    code |= (bits >> 48) & 0x8000;
+    constexpr std::int64_t double_infinity = std::int64_t{0x7ff} << 52;
+    constexpr std::int64_t quiet_nan = infinity | (std::int64_t{1} << (Mantissa - 1));
+    return static_cast<std::uint16_t>(magnitude > double_infinity ? quiet_nan : code);
+  }
+};
 
-inline std::uint16_t half_of(double value) {
-  const std::uint32_t bits = odd_float_bits(value);
-  const std::uint32_t sign = (bits >> 16) & 0x8000U;
-  const std::uint32_t magnitude = bits & 0x7fffffffU;
-  // Subnormal halves are multiples of 2^-24, the unit in the last place of 0.5: adding 0.5 rounds to them.
-  const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
-  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(0.5F);
-  const std::uint32_t rebiased = magnitude - ((127U - 15U) << 23);
-  const std::uint32_t normal = (rebiased + 0xfffU + ((magnitude >> 13) & 1U)) >> 13;
-  constexpr std::uint32_t least_normal = 113U << 23;   // 2^-14
-  constexpr std::uint32_t first_beyond = 0x477ff000U;  // 65520 rounds to infinity
-  const std::uint32_t finite = magnitude < least_normal ? subnormal : normal;
-  const std::uint32_t half = magnitude < first_beyond ? finite : 0x7c00U;
-  return static_cast<std::uint16_t>(value != value ? 0x7e00U : (sign | half));
-}
+using Half = Narrow<10, 15>;
+using Bfloat = Narrow<7, 127>;
 
 template <typename T>
 inline T load(const std::byte* from) {
   T value;
   std::memcpy(&value, from, sizeof(T));
   return value;
-}
-
-template <typename T>
-inline void store(std::byte* to, T value) {
-  std::memcpy(to, &value, sizeof(T));
 }
 
 SOUP_SIMD void decode_half(const std::byte* bytes, std::size_t count, float* out) {
@@ -97,21 +92,31 @@ SOUP_SIMD void widen(const float* from, std::size_t count, double* to) {
   }
 }
 
-SOUP_SIMD void encode_half(const double* values, std::size_t count, std::byte* out) {
-  for (std::size_t i = 0; i < count; ++i) {
-    store(out + 2 * i, half_of(values[i]));
+// Through a buffer that overlaps nothing, or the compiler would not vectorise.
+template <typename Format>
+[[gnu::always_inline]] inline void encode_narrow(const double* values, std::size_t count, std::byte* out) {
+  std::array<std::uint16_t, cached_floats> codes;
+  for (std::size_t begin = 0; begin < count; begin += cached_floats) {
+    const std::size_t block = std::min(cached_floats, count - begin);
+    for (std::size_t i = 0; i < block; ++i) {
+      codes[i] = Format::of(values[begin + i]);
+    }
+    std::memcpy(out + 2 * begin, codes.data(), 2 * block);
   }
 }
 
+SOUP_SIMD void encode_half(const double* values, std::size_t count, std::byte* out) {
+  encode_narrow<Half>(values, count, out);
+}
+
 SOUP_SIMD void encode_bfloat(const double* values, std::size_t count, std::byte* out) {
-  for (std::size_t i = 0; i < count; ++i) {
-    store(out + 2 * i, bfloat_of(values[i]));
-  }
+  encode_narrow<Bfloat>(values, count, out);
 }
 
 SOUP_SIMD void encode_float(const double* values, std::size_t count, std::byte* out) {
   for (std::size_t i = 0; i < count; ++i) {
-    store(out + 4 * i, static_cast<float>(values[i]));
+    const auto value = static_cast<float>(values[i]);
+    std::memcpy(out + 4 * i, &value, sizeof(value));
   }
 }
 

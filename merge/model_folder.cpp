@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view weights_ending = ".safetensors";
+constexpr std::string_view average_suffix = "_ema";
 constexpr std::string_view index_ending = ".safetensors.index.json";
 
 // Names of the components that model_index.json gives a class. diffusers writes [null, null] for one left out.
@@ -154,8 +155,8 @@ void open_diffusers_folder(const std::string& variant, ModelFolder& model) {
                       fmt::format("model_index.json names the component {}, but there is no such folder", name));
     }
     add_component(name, variant, model);
-    if (fs::is_directory(model.path / (name + "_ema"))) {
-      add_component(name + "_ema", variant, model);
+    if (const std::string average = name + std::string(average_suffix); fs::is_directory(model.path / average)) {
+      add_component(average, variant, model);
     }
   }
   if (model.parts.empty()) {
@@ -207,6 +208,33 @@ void open_weights_folder(const std::string& variant, ModelFolder& model) {
 const ModelPart* ModelFolder::find(const std::string& part) const {
   const auto found = std::ranges::find(parts, part, &ModelPart::name);
   return found == parts.end() ? nullptr : &*found;
+}
+
+fs::path ModelFolder::place_of(const fs::path& other) const {
+  const auto found = stand_ins.find(other.begin()->string());
+  return found == stand_ins.end() ? other : found->second / other.lexically_relative(found->first);
+}
+
+void lend_averages(const ModelFolder& like, ModelFolder& base) {
+  for (const ModelPart& part : like.parts) {
+    if (base.find(part.name) != nullptr || !part.name.ends_with(average_suffix)) {
+      continue;
+    }
+    const std::string plain = part.name.substr(0, part.name.size() - average_suffix.size());
+    const ModelPart* lender = base.find(plain);
+    if (lender == nullptr) {
+      continue;
+    }
+    base.stand_ins.emplace(part.name, plain);
+    for (const fs::path& other : like.others) {
+      const bool is_lent = *other.begin() == part.name && std::ranges::binary_search(base.others, base.place_of(other));
+      if (is_lent) {
+        base.others.insert(std::ranges::upper_bound(base.others, other), other);
+      }
+    }
+    ModelPart lent{part.name, lender->files, lender->index};
+    base.parts.insert(std::ranges::upper_bound(base.parts, part.name, {}, &ModelPart::name), std::move(lent));
+  }
 }
 
 ModelFolder open_model(const fs::path& path, const std::string& variant) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,12 @@ struct ModelFolder {
   std::vector<ModelPart> parts;               // sorted by name
   std::vector<std::filesystem::path> others;  // model_index.json, configurations, tokenizer, ...; relative, sorted
 
+  std::map<std::string, std::string> stand_ins;  // component -> that which stands in for it (see lend_averages)
+
   // nullptr when absent.
   [[nodiscard]] const ModelPart* find(const std::string& part) const;
+  // Where one of `others` is, relative to `path`: elsewhere only in a component that another stands in for.
+  [[nodiscard]] std::filesystem::path place_of(const std::filesystem::path& other) const;
   [[nodiscard]] bool is_folder() const { return source == path; }
 };
 
@@ -40,6 +45,10 @@ inline constexpr const char* only_part = "model";
 // takes those without a variant's name. Throws DataError: none of these, a component without folder, weights only as
 // pickle files.
 ModelFolder open_model(const std::filesystem::path& path, const std::string& variant = {});
+
+// A base that was not averaged while it was trained has no "unet_ema", but the averages of models that come from it began
+// at its "unet": where `like` has such a component and `base` has not, the plain one stands in for it, with its files.
+void lend_averages(const ModelFolder& like, ModelFolder& base);
 
 // "unet/x.fp16-00001-of-00002.safetensors" -> "unet/x-00001-of-00002.safetensors"; likewise of an index.
 std::filesystem::path without_variant(const std::filesystem::path& file);

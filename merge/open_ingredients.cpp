@@ -43,6 +43,7 @@ std::vector<OpenIngredient> open_ingredients(const std::vector<MergeInput>& inpu
       // Of a file nobody knows which model it is.
       const bool can_tell = expected && ingredient.model.is_folder();
       ingredient.entry.base_digest = can_tell ? std::optional(origin_digest(ingredient)) : expected;
+      lend_averages(first.model, ingredient.model);
     }
     origins.push_back({ingredient.model.source.string(), ingredient.entry.base_digest});
   }

@@ -139,7 +139,8 @@ void measure(const RemovalFacts& facts, const Ledger& after, const fs::path& fol
   std::vector<std::unique_ptr<Weights>> open;
   std::vector<InversionPart> parts;
   try {
-    const ModelFolder ingredient = open_model(source);
+    ModelFolder ingredient = open_model(source);
+    lend_averages(facts.model, ingredient);
     for (const auto& [name, digest] : after.parts) {
       const ModelPart* part = ingredient.find(name);
       if (part == nullptr) {
