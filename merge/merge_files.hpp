@@ -87,7 +87,7 @@ struct OpenIngredient {
   std::map<std::string, Digest> recorded;  // its record's digests of weights
   std::map<std::string, Digest> expected;  // the input's
   bool is_base = false;                    // the input's
-  bool recorded_as_base = false;
+  bool recorded_as_base = false;           // by its record, or by the digest that others give their base
 
   // What others come from has no base but itself.
   [[nodiscard]] bool is_origin() const { return is_base || recorded_as_base; }

@@ -19,6 +19,21 @@ Digest origin_digest(const OpenIngredient& ingredient) {
   return model_digest(ingredient.recorded.empty() ? part_digests(ingredient.model.source) : ingredient.recorded);
 }
 
+// A folder without a record is the base where it has the digest that the others give their base: a soup's ledger, from
+// which it is made again, does not say which ingredient it was pulled back to.
+void recognise_base(std::vector<OpenIngredient>& ingredients) {
+  const auto names_base = [](const OpenIngredient& ingredient) { return ingredient.entry.base_digest.has_value(); };
+  const auto named = std::ranges::find_if(ingredients, names_base);
+  if (named == ingredients.end()) {
+    return;
+  }
+  for (OpenIngredient& ingredient : ingredients) {
+    if (!ingredient.is_origin() && !names_base(ingredient) && ingredient.model.is_folder()) {
+      ingredient.recorded_as_base = origin_digest(ingredient) == *named->entry.base_digest;
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<OpenIngredient> open_ingredients(const std::vector<MergeInput>& inputs, const MergeOptions& options) {
@@ -34,6 +49,7 @@ std::vector<OpenIngredient> open_ingredients(const std::vector<MergeInput>& inpu
       ingredient.entry.asked_weight = input.is_base ? std::nullopt : std::optional(input.asked.value_or(1.0));
     }
   }
+  recognise_base(ingredients);
   std::ranges::stable_partition(ingredients, [](const OpenIngredient& ingredient) { return !ingredient.is_origin(); });
   const OpenIngredient& first = ingredients.front();
   std::vector<Origin> origins;

@@ -3,8 +3,10 @@
 
 #include "core/error.hpp"
 #include "merge/edit.hpp"
+#include "merge/ingredient_record.hpp"
 #include "merge/merge_files.hpp"
 #include "merge/model_folder.hpp"
+#include "merge/weights_digest.hpp"
 #include "tests/merge/models.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -63,6 +65,25 @@ TEST_F(LentAverages, TheBaseCanBeTakenOutOfAMean) {
   const Ledger left = remove_ingredient(folder_ / "lent", "base", folder_ / "left", {}).ledger;
   const Ledger scratch = merge({a_, b_}, folder_ / "scratch");
   EXPECT_EQ(left.soup_digest(), scratch.soup_digest());
+}
+
+// As a soup is made again from its ledger, which has no mark for the base.
+TEST_F(LentAverages, ABaseIsKnownByTheDigestThatOthersName) {
+  const Digest digest = model_digest(part_digests(base_.path));
+  for (MergeInput* input : {&a_, &b_}) {
+    *input = test::make_ingredient(folder_.path(), input->name + "-recorded", 1);
+    IngredientRecord record = find_ingredient_record(input->path).value();
+    record.base_digest = digest;
+    write_ingredient_record(input->path, record);
+  }
+  const Ledger made = merge_with(base_, "made");
+  base_.is_base = false;
+  EXPECT_EQ(merge_with(base_, "again").soup_digest(), made.soup_digest());
+  EXPECT_EQ(made.base_digest, digest);
+  // Another folder without a record is no base, and nothing is known of it.
+  MergeInput other = test::make_ingredient(folder_.path(), "other", 1, {.with_record = false});
+  fs::remove_all(other.path / "unet_ema");
+  EXPECT_THAT(test::merge_refusal(folder_.path(), {a_, b_, other}, {}), HasSubstr("is not recorded"));
 }
 
 TEST_F(LentAverages, ConfigurationsAreCompared) {
