@@ -46,8 +46,9 @@ inline constexpr const char* only_part = "model";
 // pickle files.
 ModelFolder open_model(const std::filesystem::path& path, const std::string& variant = {});
 
-// A base that was not averaged while it was trained has no "unet_ema", but the averages of models that come from it began
-// at its "unet": where `like` has such a component and `base` has not, the plain one stands in for it, with its files.
+// A base that was not averaged while it was trained has no "unet_ema", but the averages of models that come from it
+// began at its "unet": where `like` has such a component and `base` has not, the plain one stands in for it, with its
+// files.
 void lend_averages(const ModelFolder& like, ModelFolder& base);
 
 // "unet/x.fp16-00001-of-00002.safetensors" -> "unet/x-00001-of-00002.safetensors"; likewise of an index.
