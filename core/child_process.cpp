@@ -64,15 +64,6 @@ struct Pipe {
   bool is_open = true;
 };
 
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  for (std::string& text : texts) {
-    result.push_back(text.data());
-  }
-  result.push_back(nullptr);
-  return result;
-}
-
 pid_t start(const ChildProgram& program, const Pipe& output, const Pipe& errors) {
   std::vector<std::string> arguments = program.arguments;
   std::vector<std::string> environment = program.environment;
@@ -89,8 +80,8 @@ pid_t start(const ChildProgram& program, const Pipe& output, const Pipe& errors)
     then(::posix_spawn_file_actions_adddup2(&actions, output.write_end.get(), STDOUT_FILENO));
     then(::posix_spawn_file_actions_adddup2(&actions, errors.write_end.get(), STDERR_FILENO));
     if (failure == 0) {
-      failure = ::posix_spawnp(&child, arguments.front().c_str(), &actions, &attributes, pointers(arguments).data(),
-                               pointers(environment).data());
+      failure = ::posix_spawnp(&child, arguments.front().c_str(), &actions, &attributes,
+                               argument_pointers(arguments).data(), argument_pointers(environment).data());
     }
     ::posix_spawnattr_destroy(&attributes);
     ::posix_spawn_file_actions_destroy(&actions);
@@ -123,6 +114,15 @@ class Ending {
 };
 
 }  // namespace
+
+std::vector<char*> argument_pointers(std::vector<std::string>& texts) {
+  std::vector<char*> result;
+  for (std::string& text : texts) {
+    result.push_back(text.data());
+  }
+  result.push_back(nullptr);
+  return result;
+}
 
 std::vector<std::string> current_environment() {
   std::vector<std::string> result;

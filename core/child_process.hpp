@@ -24,6 +24,9 @@ struct ChildOutcome {
 // This process's environment.
 std::vector<std::string> current_environment();
 
+// What execv() and posix_spawn() want: a pointer to each, then nullptr; good while `texts` stays as it is.
+std::vector<char*> argument_pointers(std::vector<std::string>& texts);
+
 // The child gets a process group of its own, and nothing on stdin. At the timeout, and on a stop signal to this
 // process, the whole group gets SIGTERM, and five seconds later SIGKILL. Throws DataError (naming the program) when it
 // cannot be started, Interrupted after a stop signal.

@@ -15,6 +15,7 @@
 #include "experiments/merge_job.hpp"
 #include "merge/canonical_json.hpp"
 #include "merge/strict_json.hpp"
+#include "merge/weights_digest.hpp"
 
 namespace soup {
 
@@ -28,11 +29,11 @@ constexpr std::string_view candidate_begin = "candidate";
 
 Digest input_digest(const RecipeInput& input, const std::string& variant) {
   const ModelFolder model = open_model(input.path, variant);
-  Sha256 hash;
+  std::map<std::string, Digest> parts;
   for (const ModelPart& part : model.parts) {
-    hash.update_field(part.name).update_field(part_digest(model, part).hex());
+    parts.emplace(part.name, part_digest(model, part));
   }
-  return hash.finish();
+  return model_digest(parts);
 }
 
 // Rank 0 alone; what a killed search left is removed.
@@ -59,7 +60,7 @@ void read_line(std::string_view line, const fs::path& file, std::map<Digest, Sco
   const Digest key = object.digest("key");
   static_cast<void>(object.text("soup"));
   static_cast<void>(object.text("command"));
-  const Score score = score_from_json(parse_json(object.text("score"), file), file);
+  const Score score = score_from_json(object.value("score"), file);
   object.done();
   scores.insert_or_assign(key, score);
 }
@@ -231,7 +232,7 @@ std::map<std::size_t, Score> CandidatePool::work(const std::string& task) {
                   {{"key", soups[i].at("key")},
                    {"soup", describe(settings_.recipe, weights)},
                    {"command", command},
-                   {"score", score.dump()}});
+                   {"score", score}});
       mine.push_back({i, score});
     }
   });

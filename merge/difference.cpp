@@ -19,8 +19,6 @@ namespace soup {
 
 namespace {
 
-constexpr std::string_view average_suffix = "_ema";
-
 struct ComparedModel {
   std::string name;
   ModelFolder model;
@@ -46,15 +44,6 @@ bool is_one_file_or_component(const ModelFolder& model) {
 const ModelPart* find_compared_part(const ModelFolder& model, const std::string& part, bool only_one_asked_for) {
   const ModelPart* found = model.find(part);
   return found == nullptr && only_one_asked_for && is_one_file_or_component(model) ? &model.parts.front() : found;
-}
-
-// As find_compared_part, in the base.
-const ModelPart* find_base_part(const ModelFolder& base, const std::string& part, bool only_one_asked_for) {
-  const ModelPart* found = find_compared_part(base, part, only_one_asked_for);
-  if (found == nullptr && part.ends_with(average_suffix)) {
-    return base.find(part.substr(0, part.size() - average_suffix.size()));
-  }
-  return found;
 }
 
 std::string part_names_text(const ModelFolder& model) {
@@ -88,6 +77,7 @@ class ModelComparison {
     }
     if (result_.reference != Reference::mean) {
       base_ = ComparedModel{result_.base.name, open_model(result_.base.path, options.variant)};
+      lend_averages(models_.front().model, base_->model);
     }
     choose_parts();
   }
@@ -145,7 +135,7 @@ class ModelComparison {
     }
     if (base_) {
       for (const std::string& part : parts_) {
-        require_part(find_base_part(base_->model, part, one_part_), part, *base_);
+        require_part(find_compared_part(base_->model, part, one_part_), part, *base_);
       }
       for (const ModelPart& part : base_->model.parts) {
         if (!asked_for && std::ranges::find(parts_, part.name) == parts_.end()) {
@@ -184,8 +174,9 @@ class ModelComparison {
   PartPair open_pair(const std::string& part) const {
     PartPair pair{part, part, std::nullopt, {}};
     if (base_) {
-      const ModelPart& in_base = *find_base_part(base_->model, part, one_part_);
-      pair.base_name = in_base.name;
+      const ModelPart& in_base = *find_compared_part(base_->model, part, one_part_);
+      const auto stand_in = base_->model.stand_ins.find(in_base.name);
+      pair.base_name = stand_in == base_->model.stand_ins.end() ? in_base.name : stand_in->second;
       pair.base = open_part(base_->model, in_base);
     }
     for (const ComparedModel& model : models_) {

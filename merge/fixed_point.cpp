@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -61,12 +60,6 @@ template <typename T>
 // 2^bits for the bits of a scale; std::ldexp is a call, which counts where it is made for every strip.
 double power_of_two(int bits) {
   return static_cast<double>(std::uint64_t{1} << bits);
-}
-
-bool in_range(double largest, std::int64_t total_weight, int scale_bits) {
-  // fma rounds once, and rounding keeps the sign: the comparison is exact.
-  constexpr double limit = 0x1p62;
-  return std::fma(largest * power_of_two(scale_bits), static_cast<double>(total_weight), -limit) < 0.0;
 }
 
 template <typename T>
@@ -126,62 +119,6 @@ SOUP_SIMD void add_any(const double* values, std::size_t count, double scale, st
   add_rounded<double, false>(values, count, scale, weight, sums);
 }
 
-// The magnitude's bits, which order as magnitudes do.
-inline std::int32_t magnitude_bits(float value) {
-  return std::bit_cast<std::int32_t>(value) & std::numeric_limits<std::int32_t>::max();
-}
-
-// round_small with shifter_bits still in it.
-inline std::uint64_t shifted(float value, double scale) {
-  return std::bit_cast<std::uint64_t>(static_cast<double>(value) * scale + shifter);
-}
-
-// What add_together does with the sums that are there.
-enum class Sums { fresh, running, taken_off };
-
-// Adds the rounded values of N terms, or takes them off again, and finds the largest magnitude of each.
-template <std::size_t N, Sums Kind>
-[[gnu::always_inline]] inline void add_together(const std::array<const float*, N>& terms, std::size_t count,
-                                                double scale, std::int64_t* sums, float* largest) {
-  constexpr std::uint64_t surplus = N * static_cast<std::uint64_t>(shifter_bits);
-  std::array<std::int32_t, N> most{};
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint64_t sum = 0;
-    for (std::size_t term = 0; term < N; ++term) {
-      most[term] = std::max(most[term], magnitude_bits(terms[term][i]));
-      sum += shifted(terms[term][i], scale);
-    }
-    const std::uint64_t before = Kind == Sums::fresh ? 0 : static_cast<std::uint64_t>(sums[i]);
-    sums[i] = static_cast<std::int64_t>(Kind == Sums::taken_off ? before - (sum - surplus) : before + (sum - surplus));
-  }
-  for (std::size_t term = 0; term < N; ++term) {
-    largest[term] = std::bit_cast<float>(most[term]);
-  }
-}
-
-template <std::size_t N>
-[[gnu::always_inline]] inline void add_as(Sums kind, const std::array<const float*, N>& terms, std::size_t count,
-                                          double scale, std::int64_t* sums, float* largest) {
-  switch (kind) {
-    case Sums::fresh:
-      return add_together<N, Sums::fresh>(terms, count, scale, sums, largest);
-    case Sums::running:
-      return add_together<N, Sums::running>(terms, count, scale, sums, largest);
-    case Sums::taken_off:
-      return add_together<N, Sums::taken_off>(terms, count, scale, sums, largest);
-  }
-}
-
-SOUP_SIMD void add_two(Sums kind, const std::array<const float*, 2>& terms, std::size_t count, double scale,
-                       std::int64_t* sums, float* largest) {
-  add_as(kind, terms, count, scale, sums, largest);
-}
-
-SOUP_SIMD void add_four(Sums kind, const std::array<const float*, 4>& terms, std::size_t count, double scale,
-                        std::int64_t* sums, float* largest) {
-  add_as(kind, terms, count, scale, sums, largest);
-}
-
 template <typename T>
 double accumulate_any(std::span<const T> values, std::int64_t weight, std::int64_t total_weight, int scale_bits,
                       std::string_view tensor, std::span<std::int64_t> sums, std::uint64_t first_index) {
@@ -203,7 +140,7 @@ double accumulate_any(std::span<const T> values, std::int64_t weight, std::int64
       add_small(block.data(), count, scale, -weight, out);
     }
     const double block_largest = quick ? found : checked_largest(block, tensor, first_index + begin);
-    if (!in_range(block_largest, total_weight, scale_bits)) {
+    if (!is_in_range(block_largest, total_weight, scale_bits)) {
       const auto at = std::ranges::find_if(block, [&](T value) { return std::abs(value) == block_largest; });
       require_in_range(
           block_largest, total_weight, scale_bits,
@@ -227,57 +164,27 @@ inline double double_of(std::int64_t sum) {
   return high * 0x1p32 + low;
 }
 
-// The same for |sum| < 2^51.
-inline double double_of_small(std::int64_t sum) {
-  return std::bit_cast<double>(sum + shifter_bits) - shifter;
-}
-
-template <typename T, typename Convert>
-[[gnu::always_inline]] inline void divide(const std::int64_t* sums, std::size_t count, double divisor, double unit,
-                                          T* soup, Convert convert) {
-  if (std::has_single_bit(static_cast<std::uint64_t>(divisor))) {
-    // Dividing by a power of two and scaling by another are both exact: one multiplication gives the same bits.
-    const double both = unit / divisor;
-    for (std::size_t i = 0; i < count; ++i) {
-      soup[i] = static_cast<T>(convert(sums[i]) * both);
-    }
-    return;
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    soup[i] = static_cast<T>((convert(sums[i]) / divisor) * unit);
-  }
-}
-
 template <typename T>
-[[gnu::always_inline]] inline void divide_block(const std::int64_t* sums, std::size_t count, double divisor,
-                                                double unit, T* soup) {
-  std::uint64_t shifted = 0;  // [-2^51, 2^51) becomes [0, 2^52)
+[[gnu::always_inline]] inline void divide(const std::int64_t* sums, std::size_t count, double divisor, double unit,
+                                          T* soup) {
   for (std::size_t i = 0; i < count; ++i) {
-    shifted |= static_cast<std::uint64_t>(sums[i]) + (std::uint64_t{1} << 51);
-  }
-  if (shifted >> 52 == 0) {
-    divide(sums, count, divisor, unit, soup, [](std::int64_t sum) { return double_of_small(sum); });
-  } else {
-    divide(sums, count, divisor, unit, soup, [](std::int64_t sum) { return double_of(sum); });
+    soup[i] = static_cast<T>((double_of(sums[i]) / divisor) * unit);
   }
 }
 
 SOUP_SIMD void divide_all(const std::int64_t* sums, std::size_t count, double divisor, double unit, float* soup) {
-  divide_block(sums, count, divisor, unit, soup);
+  divide(sums, count, divisor, unit, soup);
 }
 
 SOUP_SIMD void divide_all(const std::int64_t* sums, std::size_t count, double divisor, double unit, double* soup) {
-  divide_block(sums, count, divisor, unit, soup);
+  divide(sums, count, divisor, unit, soup);
 }
 
 template <typename T>
 void finish_any(std::span<const std::int64_t> sums, std::int64_t total_weight, int scale_bits, std::span<T> soup) {
   require_valid_scale(scale_bits, total_weight);
   SOUP_REQUIRE(sums.size() == soup.size(), fmt::format("{} sums into {} weights", sums.size(), soup.size()));
-  for (std::size_t begin = 0; begin < sums.size(); begin += cached_elements) {
-    divide_all(sums.data() + begin, std::min(cached_elements, sums.size() - begin), static_cast<double>(total_weight),
-               1.0 / power_of_two(scale_bits), soup.data() + begin);
-  }
+  divide_all(sums.data(), sums.size(), static_cast<double>(total_weight), 1.0 / power_of_two(scale_bits), soup.data());
 }
 
 }  // namespace
@@ -293,6 +200,12 @@ void require_valid_scale(int scale_bits, std::int64_t total_weight) {
   }
 }
 
+bool is_in_range(double largest, std::int64_t total_weight, int scale_bits) {
+  // fma rounds once, and rounding keeps the sign: the comparison is exact.
+  constexpr double limit = 0x1p62;
+  return std::fma(largest * power_of_two(scale_bits), static_cast<double>(total_weight), -limit) < 0.0;
+}
+
 double largest_magnitude(std::span<const float> values, std::string_view tensor, std::uint64_t first_index) {
   return checked_largest(values, tensor, first_index);
 }
@@ -303,7 +216,7 @@ double largest_magnitude(std::span<const double> values, std::string_view tensor
 
 void require_in_range(double largest, std::int64_t total_weight, int scale_bits, std::string_view tensor) {
   require_valid_scale(scale_bits, total_weight);
-  if (!in_range(largest, total_weight, scale_bits)) {
+  if (!is_in_range(largest, total_weight, scale_bits)) {
     throw DataError(std::string(tensor),
                     fmt::format("|w| = {:.9g} times the total weight {} times 2^{} reaches 2^62 and could overflow",
                                 largest, total_weight, scale_bits),
@@ -319,34 +232,6 @@ double accumulate(std::span<const float> values, std::int64_t weight, std::int64
 double accumulate(std::span<const double> values, std::int64_t weight, std::int64_t total_weight, int scale_bits,
                   std::string_view tensor, std::span<std::int64_t> sums, std::uint64_t first_index) {
   return accumulate_any(values, weight, total_weight, scale_bits, tensor, sums, first_index);
-}
-
-bool accumulate_quickly(std::span<const std::span<const float>> terms, std::int64_t total_weight, int scale_bits,
-                        std::span<std::int64_t> sums, std::span<double> largest, bool fresh) {
-  require_valid_scale(scale_bits, total_weight);
-  SOUP_REQUIRE(terms.size() == 2 || terms.size() == 4, fmt::format("{} terms at once", terms.size()));
-  SOUP_REQUIRE(std::ranges::all_of(terms, [&](const auto& term) { return term.size() == sums.size(); }),
-               "terms of another size than their sums");
-  const double scale = power_of_two(scale_bits);
-  std::array<float, 4> found{};
-  const auto add = [&](Sums kind) {
-    if (terms.size() == 2) {
-      add_two(kind, {terms[0].data(), terms[1].data()}, sums.size(), scale, sums.data(), found.data());
-    } else {
-      add_four(kind, {terms[0].data(), terms[1].data(), terms[2].data(), terms[3].data()}, sums.size(), scale,
-               sums.data(), found.data());
-    }
-  };
-  add(fresh ? Sums::fresh : Sums::running);
-  for (std::size_t i = 0; i < terms.size(); ++i) {
-    const bool quick = static_cast<double>(found[i]) * scale < 0x1p51;  // false for NaN
-    if (!quick || !in_range(found[i], total_weight, scale_bits)) {
-      add(Sums::taken_off);
-      return false;
-    }
-    largest[i] = found[i];
-  }
-  return true;
 }
 
 void finish(std::span<const std::int64_t> sums, std::int64_t total_weight, int scale_bits, std::span<float> soup) {

@@ -87,14 +87,16 @@ NotCovered same_images(const RemovalFacts& facts) {
 
 NotCovered choices(const RemovalFacts& facts) {
   const bool uniform = facts.before.method() == "uniform";
-  return {"choices",
-          fmt::format("{0} What was chosen while {1} was in the soup, or its shard among the others, stays chosen: "
-                      "{2}which ingredients there are, how long and at what rates they were trained, which of their "
-                      "images were dropped as duplicates of images of {1}. The ledger does not record such choices.",
-                      uniform ? "All weights in the soup are equal, so none of them was fitted."
-                              : "The weights in the soup are not all equal; where they were fitted to scores, those "
-                                "that remain were fitted beside what is now removed.",
-                      facts.removed.name, uniform ? "" : "the weights, ")};
+  return {
+      "choices",
+      fmt::format("{0} What was chosen while {1} was in the soup, or its shard among the others, stays chosen: "
+                  "{2}which ingredients there are, how long and at what rates they were trained, which of their "
+                  "images were dropped as duplicates of images of {1}. The ledger does not record such choices; where "
+                  "`soup search` made them, the search.json that it wrote does.",
+                  uniform ? "All weights in the soup are equal, so none of them was fitted."
+                          : "The weights in the soup are not all equal; where they were fitted to scores, those "
+                            "that remain were fitted beside what is now removed.",
+                  facts.removed.name, uniform ? "" : "the weights, ")};
 }
 
 NotCovered earlier_soups(const RemovalFacts& facts) {

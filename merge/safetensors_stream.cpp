@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +17,24 @@ namespace soup {
 namespace {
 
 constexpr std::uint64_t length_bytes = 8;  // the header's length stands before it
+
+// Makes the file `bytes` long, with room on the disk for all of them; returns an errno value. In memory (tmpfs) there
+// is no layout to gain, and one thread would touch all pages before the others may begin: there the free space is
+// compared.
+int take_space(int file, std::uint64_t bytes) {
+  struct statfs system {};
+  const bool in_memory = ::fstatfs(file, &system) == 0 && system.f_type == TMPFS_MAGIC;
+  if (in_memory) {
+    const bool limited = system.f_blocks > 0;
+    if (limited && system.f_bavail * static_cast<std::uint64_t>(system.f_bsize) < bytes) {
+      return ENOSPC;
+    }
+  } else if (const int error = ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
+             error != EOPNOTSUPP && error != EINVAL) {  // other than: a file system without preallocation
+    return error;
+  }
+  return ::ftruncate(file, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+}
 
 }  // namespace
 
@@ -30,11 +50,7 @@ SafetensorsStream::SafetensorsStream(const std::filesystem::path& path, const st
   }
   header_bytes_ = format_safetensors_header(tensors_, {}).size() + (metadata_bytes + 7) / 8 * 8;
   const std::uint64_t total = length_bytes + header_bytes_ + offset;
-  int error = ::posix_fallocate(file_.get(), 0, static_cast<off_t>(total));
-  if (error == EOPNOTSUPP || error == EINVAL) {  // a file system without preallocation
-    error = ::ftruncate(file_.get(), static_cast<off_t>(total)) == 0 ? 0 : errno;
-  }
-  if (error != 0) {
+  if (const int error = take_space(file_.get(), total); error != 0) {
     throw DataError(path_, fmt::format("cannot take {} bytes of disk: {}", total, errno_text(error)),
                     errno_hint(error));
   }

@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/float_formats.hpp"
+#include "merge/quick_sums.hpp"
 
 namespace soup {
 
@@ -62,6 +63,9 @@ DType soup_dtype(DType ingredient, const SoupScale& scale) {
 
 void finish_as(DType dtype, std::span<const std::int64_t> sums, const SoupScale& scale, std::string_view tensor,
                std::span<std::byte> out) {
+  if (finish_quickly(dtype, sums, scale.total_weight, scale.scale_bits, out)) {
+    return;
+  }
   if (dtype == DType::f32) {
     finish(sums, scale.total_weight, scale.scale_bits, std::span(reinterpret_cast<float*>(out.data()), sums.size()));
     return;

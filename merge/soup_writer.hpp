@@ -68,6 +68,8 @@ class SoupWriter {
 
   [[nodiscard]] const Weights& like() const { return like_; }
   [[nodiscard]] const SoupScale& scale() const { return scale_; }
+  // The accumulator is the sums themselves: write() needs those of the whole block.
+  [[nodiscard]] bool keeps_sums() const { return kind_ == AccumulatorKind::wide; }
   // The form of the soup's tensors (in the order of like.tensors()) and of the accumulator's.
   [[nodiscard]] std::span<const WeightTensor> tensors() const { return tensors_; }
   [[nodiscard]] std::span<const WeightTensor> accumulator_tensors() const { return accumulator_tensors_; }

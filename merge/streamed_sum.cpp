@@ -13,30 +13,28 @@
 #include "merge/compatibility.hpp"
 #include "merge/fixed_point.hpp"
 #include "merge/float_formats.hpp"
+#include "merge/quick_sums.hpp"
 #include "merge/weights_digest.hpp"
 
 namespace soup {
 
 namespace {
 
-// Blocks are small enough that those of a group of terms stay in the second-level cache between being read and being
-// added. Digests, which cost more than all else, need theirs whole.
-constexpr std::uint64_t small_block_elements = 16384;
-constexpr std::size_t group_bytes = std::size_t{512} << 10;
+// What is read of a group of terms, small enough to stay in the second-level cache until it is added.
+constexpr std::size_t group_bytes = std::size_t{256} << 10;
+constexpr std::size_t least_group = 4;  // terms that are added together
 // Elements that go through all terms of a group while their sums stay in the first-level cache.
 constexpr std::size_t summed_elements = 1024;
 
 struct Buffers {
-  Buffers(std::size_t terms, const SumStart* its_start) : start(its_start), largest(terms) {
-    floats.fill(std::vector<float>(summed_elements));
-  }
+  Buffers(std::size_t terms, const SumStart* its_start) : start(its_start), floats(summed_elements), largest(terms) {}
 
   SumsReader start;
   std::vector<std::int64_t> sums;
   std::vector<std::vector<std::byte>> group;  // what was read of a group of terms
   std::vector<std::byte> bytes;
   std::vector<std::byte> other;
-  std::array<std::vector<float>, 4> floats;  // strips of a few terms, decoded
+  std::vector<float> floats;  // a strip, decoded
   SoupWriter::Scratch written;
   std::vector<double> largest;  // of the block, per term
 };
@@ -113,16 +111,17 @@ class Summation {
 
   void sum(const Block& block, Buffers& buffers) {
     const WeightTensor& tensor = tensors_[block.tensor];
-    buffers.sums.resize(block.count);
+    // Where nobody needs the block's sums after its weights are made, strip follows strip in the first-level cache.
+    const bool whole = start_ != nullptr || out_.keeps_sums() || !hashers_.empty();
+    buffers.sums.resize(whole ? block.count : std::min<std::size_t>(summed_elements, block.count));
     if (start_ != nullptr) {
       load_start(block, buffers);
     }
     out_.prepare(block.tensor, block.count, buffers.written);
-    const std::size_t block_bytes = block.count * size_of(tensor.dtype);
-    const std::size_t group = std::clamp<std::size_t>(group_bytes / block_bytes, 1, terms_.size());
     std::ranges::fill(buffers.largest, 0.0);
-    for (std::size_t first = 0; first < terms_.size(); first += group) {
-      add_group(first, std::min(group, terms_.size() - first), block, buffers);
+    const std::size_t piece_elements = piece_of(block, size_of(tensor.dtype));
+    for (std::size_t begin = 0; begin < block.count; begin += piece_elements) {
+      add_piece(block, {begin, std::min<std::size_t>(piece_elements, block.count - begin)}, whole, buffers);
     }
     {
       const std::scoped_lock lock(mutex_);
@@ -138,21 +137,40 @@ class Summation {
     }
   }
 
-  void add_group(std::size_t first_term, std::size_t terms, const Block& block, Buffers& buffers) {
+  // Elements of a block.
+  struct Piece {
+    std::size_t begin = 0;
+    std::size_t count = 0;
+  };
+
+  // Elements that are read at once of each term: as many as let all terms be one group, in whole strips. Digests are of
+  // whole blocks.
+  [[nodiscard]] std::size_t piece_of(const Block& block, std::size_t element_bytes) const {
+    const std::size_t strip_bytes = summed_elements * element_bytes * terms_.size();
+    return hashers_.empty() ? summed_elements * std::max<std::size_t>(1, group_bytes / strip_bytes) : block.count;
+  }
+
+  void add_piece(const Block& block, Piece piece, bool whole, Buffers& buffers) {
     const std::size_t size = size_of(tensors_[block.tensor].dtype);
-    buffers.group.resize(std::max(buffers.group.size(), terms));
-    for (std::size_t i = 0; i < terms; ++i) {
-      static_cast<void>(read(first_term + i, block, buffers.group[i]));
-    }
-    for (std::size_t begin = 0; begin < block.count; begin += summed_elements) {
-      const std::size_t count = std::min<std::size_t>(summed_elements, block.count - begin);
-      const Block strip{block.tensor, block.first + begin, count};
-      const std::span<std::int64_t> sums = std::span(buffers.sums).subspan(begin, count);
-      for (std::size_t i = 0; i < terms;) {
-        i += add_strips(first_term + i, terms - i, strip, buffers.group.data() + i, begin * size, sums, buffers);
+    const std::size_t group = std::min(std::max(group_bytes / (piece.count * size), least_group), terms_.size());
+    buffers.group.resize(std::max(buffers.group.size(), group));
+    for (std::size_t first_term = 0; first_term < terms_.size(); first_term += group) {
+      const std::size_t terms = std::min(group, terms_.size() - first_term);
+      for (std::size_t i = 0; i < terms; ++i) {
+        const Block read_block{block.tensor, block.first + piece.begin, piece.count};
+        static_cast<void>(read(first_term + i, read_block, buffers.group[i]));
       }
-      if (first_term + terms == terms_.size()) {
-        out_.finish(block.tensor, strip.first, begin, sums, buffers.written);
+      for (std::size_t begin = 0; begin < piece.count; begin += summed_elements) {
+        const std::size_t count = std::min(summed_elements, piece.count - begin);
+        const std::size_t in_block = piece.begin + begin;
+        const Block strip{block.tensor, block.first + in_block, count};
+        const std::span<std::int64_t> sums = std::span(buffers.sums).subspan(whole ? in_block : 0, count);
+        for (std::size_t i = 0; i < terms;) {
+          i += add_strips(first_term + i, terms - i, strip, buffers.group.data() + i, begin * size, sums, buffers);
+        }
+        if (first_term + terms == terms_.size()) {
+          out_.finish(block.tensor, strip.first, in_block, sums, buffers.written);
+        }
       }
     }
   }
@@ -170,13 +188,13 @@ class Summation {
                        std::ranges::all_of(terms_.subspan(number, together),
                                            [&](const SumTerm& term) { return weight_in(term, strip.tensor) == 1; });
     if (usual) {
-      std::array<std::span<const float>, 4> values;
+      std::array<std::span<const std::byte>, 4> values;
       std::array<double, 4> largest{};
       for (std::size_t i = 0; i < together; ++i) {
-        values[i] = floats_of(dtype, bytes_of(i), std::span(buffers.floats[i]).first(sums.size()));
+        values[i] = bytes_of(i);
       }
-      if (accumulate_quickly(std::span(values).first(together), guard_weight_, out_.scale().scale_bits, sums, largest,
-                             fresh)) {
+      if (accumulate_quickly(dtype, std::span(values).first(together), guard_weight_, out_.scale().scale_bits, sums,
+                             largest, fresh)) {
         for (std::size_t i = 0; i < together; ++i) {
           buffers.largest[number + i] = std::max(buffers.largest[number + i], largest[i]);
         }
@@ -186,7 +204,7 @@ class Summation {
     if (fresh) {
       std::ranges::fill(sums, 0);
     }
-    const double largest = add_strip(number, strip, bytes_of(0), sums, buffers.floats.front());
+    const double largest = add_strip(number, strip, bytes_of(0), sums, buffers.floats);
     buffers.largest[number] = std::max(buffers.largest[number], largest);
     return 1;
   }
@@ -284,7 +302,7 @@ SumOutcome stream_sum(std::span<const SumTerm> terms, const SumStart* start, con
   Summation summation(terms, start, options.digests, out);
   BlockLoop loop;
   loop.threads = options.threads;
-  loop.block_elements = options.digests ? digest_block_elements : small_block_elements;
+  loop.block_elements = digest_block_elements;
   loop.progress = options.progress;
   loop.run(out.like().tensors(), [&](std::size_t) {
     return [&, buffers = Buffers(terms.size(), start)](const Block& block) mutable { summation.work(block, buffers); };

@@ -44,6 +44,8 @@ class StrictObject {
   // The elements of an array of objects, and the members of an object of objects.
   [[nodiscard]] std::vector<StrictObject> objects(const std::string& key);
   [[nodiscard]] StrictObject object(const std::string& key);
+  // As it is, for who reads it otherwise.
+  [[nodiscard]] const nlohmann::json& value(const std::string& key) { return take(key); }
   // Whether the value is null, for keys that may have none.
   [[nodiscard]] bool is_null(const std::string& key);
   // All keys, for objects that are maps.

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "core/child_process.hpp"
 #include "core/error.hpp"
 #include "experiments/sweep.hpp"
 #include "experiments/verbs/become_torch.hpp"
@@ -97,13 +98,8 @@ void become_render(const SweepArguments& arguments, const std::string& output, c
   for (const std::string& prompt : arguments.prompts) {
     words.push_back("--prompt=" + prompt);
   }
-  std::vector<char*> argv;
-  for (std::string& word : words) {
-    argv.push_back(word.data());
-  }
-  argv.push_back(nullptr);
   std::fflush(stdout);
-  become_soup_torch(argv.data());
+  become_soup_torch(argument_pointers(words).data());
 }
 
 }  // namespace soup

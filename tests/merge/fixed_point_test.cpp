@@ -12,6 +12,7 @@
 namespace soup {
 namespace {
 
+using test::floats_below;
 using testing::HasSubstr;
 
 std::vector<std::int64_t> sums_of(const std::vector<float>& values, std::int64_t weight, std::int64_t total,
@@ -19,18 +20,6 @@ std::vector<std::int64_t> sums_of(const std::vector<float>& values, std::int64_t
   std::vector<std::int64_t> sums(values.size(), 0);
   accumulate(values, weight, total, scale_bits, "w", sums);
   return sums;
-}
-
-// Floats of all magnitudes below 2^limit, both signs, subnormals and zeros too.
-std::vector<float> floats_below(int limit, std::size_t count, std::uint64_t seed) {
-  RandomStream stream(seed, 7);
-  std::vector<float> values{0.0F, -0.0F, std::numeric_limits<float>::denorm_min(), -std::numeric_limits<float>::min()};
-  while (values.size() < count) {
-    const auto mantissa = static_cast<float>(1.0 + stream.uniform());
-    const int exponent = static_cast<int>(stream.below(static_cast<std::uint64_t>(limit + 149))) - 149;
-    values.push_back(std::ldexp(stream.below(2) == 0 ? mantissa : -mantissa, exponent));
-  }
-  return values;
 }
 
 // Blocks that stay below 2^51 units are rounded in another way than those that do not.
@@ -72,50 +61,6 @@ TEST(Accumulate, DoublesAreExactToo) {
   // 0x1.fffffffffffffp16 * 2^44 has 8 bits below the point's place of 2^8: it is an integer already.
   EXPECT_THAT(sums, testing::ElementsAre(one + 1 + 5, -1 + 5, 0 + 5, 2 + 5,
                                          static_cast<std::int64_t>(0x1.fffffffffffffp60) + 5, -(one << 17) + 5));
-}
-
-TEST(AccumulateQuickly, EqualsTheTermsOneByOneOrChangesNothing) {
-  for (const std::size_t count : {2u, 4u}) {
-    for (const float spoiler : {0.5F, 127.9F, 128.0F, -129.0F, std::numeric_limits<float>::infinity(), std::nanf("")}) {
-      std::vector<std::vector<float>> values;
-      std::vector<std::span<const float>> terms;
-      std::vector<std::int64_t> sums(1001, 12345);
-      for (std::size_t i = 0; i < count; ++i) {
-        values.push_back(floats_below(6, sums.size(), 20 + i));
-        if (i == 1) {
-          values.back()[700] = spoiler;
-        }
-      }
-      std::vector<std::int64_t> expected = sums;
-      const bool usual = std::abs(spoiler) < 128.0F;
-      for (const std::vector<float>& term : values) {
-        terms.emplace_back(term);
-        if (usual) {
-          accumulate(term, 1, 9, 44, "w", expected);
-        }
-      }
-      std::vector<double> largest(count);
-      EXPECT_EQ(accumulate_quickly(terms, 9, 44, sums, largest), usual) << spoiler;
-      EXPECT_EQ(sums, expected) << spoiler;
-      // Whatever is there counts as zero.
-      std::vector<std::int64_t> fresh(sums.size(), 777);
-      EXPECT_EQ(accumulate_quickly(terms, 9, 44, fresh, largest, true), usual) << spoiler;
-      for (std::size_t i = 0; i < sums.size(); ++i) {
-        ASSERT_EQ(fresh[i], expected[i] - 12345) << spoiler << " at " << i;
-      }
-      if (usual) {
-        EXPECT_EQ(largest[1], largest_magnitude(values[1], "w"));
-        EXPECT_EQ(largest[0], largest_magnitude(values[0], "w"));
-      }
-    }
-  }
-  // Small enough to be rounded quickly, but not in so large a soup.
-  const std::vector<float> large(8, 100.0F);
-  std::vector<std::int64_t> sums(8, 0);
-  std::vector<double> largest(2);
-  EXPECT_FALSE(
-      accumulate_quickly(std::vector<std::span<const float>>{large, large}, std::int64_t{1} << 12, 44, sums, largest));
-  EXPECT_THAT(sums, testing::Each(0));
 }
 
 TEST(Accumulate, NegativeWeightTakesOutExactly) {

@@ -4,8 +4,11 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
+
+#include "core/random.hpp"
 
 namespace soup::test {
 
@@ -59,6 +62,18 @@ inline std::vector<float> oracle_soup(const std::vector<OracleTerm>& terms, int 
     soup.push_back(static_cast<float>(static_cast<double>(sum) / static_cast<double>(total) / std::exp2(scale_bits)));
   }
   return soup;
+}
+
+// Floats of all magnitudes below 2^limit, both signs, subnormals and zeros too.
+inline std::vector<float> floats_below(int limit, std::size_t count, std::uint64_t seed) {
+  RandomStream stream(seed, 7);
+  std::vector<float> values{0.0F, -0.0F, std::numeric_limits<float>::denorm_min(), -std::numeric_limits<float>::min()};
+  while (values.size() < count) {
+    const auto mantissa = static_cast<float>(1.0 + stream.uniform());
+    const int exponent = static_cast<int>(stream.below(static_cast<std::uint64_t>(limit + 149))) - 149;
+    values.push_back(std::ldexp(stream.below(2) == 0 ? mantissa : -mantissa, exponent));
+  }
+  return values;
 }
 
 }  // namespace soup::test

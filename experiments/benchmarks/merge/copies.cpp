@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
   }
   const auto size = static_cast<std::uint64_t>(status.st_size);
   const int output = ::open(argv[1], O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (output < 0 || ::posix_fallocate(output, 0, status.st_size) != 0) {
+  if (output < 0 || ::ftruncate(output, status.st_size) != 0) {
     fail(argv[1]);
   }
   std::atomic<std::uint64_t> next{0};
