@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +10,7 @@
 #include "experiments/model_score.hpp"
 #include "experiments/shard_access.hpp"
 #include "experiments/stage.hpp"
+#include "experiments/verbs/enum_choice.hpp"
 #include "experiments/verbs/torch_verbs.hpp"
 
 namespace soup {
@@ -68,13 +68,11 @@ Verb add_score(CLI::App& program) {
                   "denoising_loss (lower is better), or alignment of generated images with their prompts (higher)")
       ->check(CLI::IsMember({"denoising_loss", "alignment"}))
       ->capture_default_str();
-  static const std::map<std::string, Half> halves{{"all", Half::all}, {"first", Half::first}, {"second", Half::second}};
   app->add_option("--half", request.half, "Of the items: one half to search by, the other to confirm by")
-      ->transform(CLI::CheckedTransformer(halves))
+      ->transform(one_of<Half>({{"all", Half::all}, {"first", Half::first}, {"second", Half::second}}))
       ->default_str("all");
-  static const std::map<std::string, WeightSet> weights{{"raw", WeightSet::raw}, {"ema", WeightSet::ema}};
-  app->add_option("--weights", request.weights, "raw or ema")
-      ->transform(CLI::CheckedTransformer(weights))
+  app->add_option("--weights", request.weights, "Plain weights or averages")
+      ->transform(one_of<WeightSet>({{"raw", WeightSet::raw}, {"ema", WeightSet::ema}}))
       ->default_str("raw");
   app->add_option("--set", arguments->overrides, "Replace a value of the experiment (any number of times)")
       ->type_name("KEY=VALUE")

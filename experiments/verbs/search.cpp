@@ -3,13 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <optional>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/signals.hpp"
+#include "experiments/verbs/enum_choice.hpp"
 #include "experiments/verbs/verbs.hpp"
 
 namespace soup {
@@ -46,10 +46,9 @@ void add_scoring(CLI::App& app, SearchArguments& arguments) {
 }
 
 void add_strategy(CLI::App& app, SearchRequest& request) {
-  static const std::map<std::string, Strategy> strategies{{"greedy", Strategy::greedy}, {"cma-es", Strategy::cma_es}};
   app.add_option("--strategy", request.strategy,
                  "greedy: which models, in equal shares; cma-es: weights of all of them")
-      ->transform(CLI::CheckedTransformer(strategies))
+      ->transform(one_of<Strategy>({{"greedy", Strategy::greedy}, {"cma-es", Strategy::cma_es}}))
       ->default_str("greedy");
   app.add_option("--budget", request.learned.budget, "cma-es: soups scored at most")
       ->check(CLI::Range(4, 1000000))

@@ -234,7 +234,8 @@ TEST_F(SearchVerb, RefusesBeforeAnyWork) {
               HasSubstr("the command \"x\" does not name {model}"));
   EXPECT_THAT(refusal("a.safetensors b.safetensors --score 'echo {model}' --output a.safetensors --overwrite", 2),
               HasSubstr("is also an input"));
-  EXPECT_THAT(refusal("a.safetensors b.safetensors --strategy luck" + rest, 2), HasSubstr("luck"));
+  EXPECT_THAT(refusal("a.safetensors b.safetensors --strategy luck" + rest, 2),
+              HasSubstr("\"luck\" is none of greedy|cma-es"));
   EXPECT_THAT(refusal("a.safetensors b.safetensors --margin -1" + rest, 2), HasSubstr("margin"));
   write("wide", {1, 2, 3});
   EXPECT_THAT(refusal("a.safetensors wide.safetensors" + rest, 3), HasSubstr("wide"));
