@@ -22,17 +22,14 @@ namespace {
 constexpr std::size_t cached_results = 1024;
 
 struct Floats {
-  static constexpr std::size_t size = 4;
   static float at(const std::byte* bytes, std::size_t i) { return load<float>(bytes + 4 * i); }
 };
 
 struct Halves {
-  static constexpr std::size_t size = 2;
   static float at(const std::byte* bytes, std::size_t i) { return float_of_half(load<std::uint16_t>(bytes + 2 * i)); }
 };
 
 struct Bfloats {
-  static constexpr std::size_t size = 2;
   static float at(const std::byte* bytes, std::size_t i) { return float_of_bfloat(load<std::uint16_t>(bytes + 2 * i)); }
 };
 

@@ -54,8 +54,8 @@ class SoupWriter {
   // from different threads.
   void put(std::size_t tensor, std::uint64_t first, std::span<const std::int64_t> sums, Scratch& scratch);
   // The same in steps, for who has sums strip by strip: room for `count` elements, then each strip from the `begin`th
-  // of them on while its sums are in the cache, then the files. `first` and `sums` are the whole block's but in
-  // finish().
+  // of them on while its sums are in the cache, then the files. `first` is the whole block's but in finish(); so are
+  // write()'s `sums` where keeps_sums(), and not looked at elsewhere.
   void prepare(std::size_t tensor, std::size_t count, Scratch& scratch) const;
   void finish(std::size_t tensor, std::uint64_t first, std::size_t begin, std::span<const std::int64_t> strip,
               Scratch& scratch) const;
