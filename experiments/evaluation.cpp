@@ -30,7 +30,7 @@ std::string name_of(WeightSet weights) {
 // Samples of the output ensemble. Each ingredient reads the prompt with its own text encoder: their states travel side
 // by side through the sampler.
 std::vector<Image> ensemble_images(const std::vector<DiffusionModel>& models, const std::vector<std::string>& prompts,
-                                   const at::Tensor& noise, const SampleOptions& options) {
+                                   const InitialNoise& noise, const SampleOptions& options) {
   const c10::InferenceMode inference;
   const auto encode = [&models](const std::vector<std::string>& texts) {
     std::vector<at::Tensor> states;
@@ -39,26 +39,17 @@ std::vector<Image> ensemble_images(const std::vector<DiffusionModel>& models, co
     }
     return at::cat(states, -1);
   };
-  const Denoiser mean_prediction = [&models](const at::Tensor& latents, std::int64_t timestep, const at::Tensor& text) {
+  const Denoiser mean_prediction = [&models](const at::Tensor& latents, double timestep, const at::Tensor& text) {
     const std::vector<at::Tensor> states = text.chunk(static_cast<std::int64_t>(models.size()), -1);
-    const at::Tensor timesteps = at::full({latents.size(0)}, timestep, at::kLong);
+    const at::Tensor timesteps = at::full({latents.size(0)}, timestep, at::kFloat);
     at::Tensor sum = at::zeros_like(latents);
     for (std::size_t i = 0; i < models.size(); ++i) {
       sum.add_(models[i].unet->forward(latents, timesteps, states[i].contiguous()));
     }
     return sum.div_(static_cast<double>(models.size()));
   };
-  std::vector<Image> images;
-  for (std::size_t begin = 0; begin < prompts.size(); begin += static_cast<std::size_t>(options.batch)) {
-    const std::size_t end = std::min(prompts.size(), begin + static_cast<std::size_t>(options.batch));
-    const std::vector<std::string> batch(prompts.begin() + static_cast<std::ptrdiff_t>(begin),
-                                         prompts.begin() + static_cast<std::ptrdiff_t>(end));
-    const at::Tensor latents = ddim(mean_prediction, *models.front().schedule,
-                                    noise.slice(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end)),
-                                    encode(batch), encode(std::vector<std::string>(batch.size())), options);
-    std::ranges::move(to_images(models.front().autoencoder->decode(latents)), std::back_inserter(images));
-  }
-  return images;
+  return decode_images(models.front(), sample_latents(mean_prediction, *models.front().schedule, noise, encode(prompts),
+                                                      encode({""}), options));
 }
 
 std::string likeliest(const at::Tensor& probabilities, const std::vector<std::string>& classes) {
@@ -139,11 +130,10 @@ void Evaluation::evaluate(const EvaluatedModel& model, Log& log) const {
   for (const Prompt& prompt : prompts_) {
     texts.push_back(prompt.text);
   }
-  const at::Tensor noise =
-      sample_noise(models.front(), seeds_, 0, static_cast<std::int64_t>(texts.size()), shards_[0].height());
-  const SampleOptions options{.steps = config_.steps, .guidance = config_.guidance};
-  const std::vector<Image> images = models.size() == 1 ? sample_images(models.front(), texts, noise, options)
-                                                       : ensemble_images(models, texts, noise, options);
+  const InitialNoise noise = sample_noise(models.front(), seeds_, 0, static_cast<std::int64_t>(texts.size()),
+                                          shards_[0].height(), shards_[0].width());
+  const std::vector<Image> images = models.size() == 1 ? sample_images(models.front(), texts, noise, config_.sampling)
+                                                       : ensemble_images(models, texts, noise, config_.sampling);
   ModelRecord record;
   record.model = model.name;
   record.weights = name_of(model.weights);

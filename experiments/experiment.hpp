@@ -76,8 +76,7 @@ struct LaunchConfig {
 
 struct EvaluationConfig {
   std::int64_t prompts = 64;  // held-out prompts, spread evenly over the shards
-  std::int64_t steps = 20;
-  double guidance = 3.0;
+  SampleOptions sampling{.sampler = {.steps = 20}};
   std::int64_t grid_prompts = 8;        // columns of the report's picture
   std::int64_t denoising_images = 256;  // held-out real images for the denoising loss
   std::int64_t bootstrap = 1000;        // resamples for standard errors

@@ -187,9 +187,9 @@ void check_architecture(const Checker& check, const Experiment& experiment) {
     check.fail(path + ".schedule.beta_start",
                fmt::format("{} is not below beta_end = {}", model.schedule.beta_start, model.schedule.beta_end));
   }
-  if (experiment.evaluation.steps > model.schedule.num_train_timesteps) {
+  if (experiment.evaluation.sampling.sampler.steps > model.schedule.num_train_timesteps) {
     check.fail("evaluation.steps", fmt::format("{} steps, but the schedule has {} (num_train_timesteps)",
-                                               experiment.evaluation.steps, model.schedule.num_train_timesteps));
+                                               experiment.evaluation.sampling.sampler.steps, model.schedule.num_train_timesteps));
   }
 }
 

@@ -14,7 +14,8 @@ constexpr std::int64_t many_images = 1'000'000'000'000;
 constexpr std::array<std::string_view, 3> duplicate_choices = {"report", "refuse", "drop"};
 constexpr std::array<std::string_view, 2> learning_rate_schedules = {"constant", "cosine"};
 constexpr std::array<std::string_view, 3> beta_schedules = {"squaredcos_cap_v2", "linear", "scaled_linear"};
-constexpr std::array<std::string_view, 2> prediction_types = {"v_prediction", "epsilon"};
+constexpr std::array<std::string_view, 3> prediction_types = {"v_prediction", "epsilon", "sample"};
+constexpr std::array<std::string_view, 3> timestep_spacings = {"leading", "trailing", "linspace"};
 constexpr std::array<std::string_view, 2> autoencoders = {"identity", "space_to_depth_2"};
 constexpr std::array<std::string_view, 2> down_blocks = {"DownBlock2D", "CrossAttnDownBlock2D"};
 constexpr std::array<std::string_view, 2> up_blocks = {"UpBlock2D", "CrossAttnUpBlock2D"};
@@ -112,6 +113,8 @@ void describe(Keys& keys, ScheduleConfig& schedule) {
   keys.number("beta_start", schedule.beta_start, {0.0, 1.0, true, true});
   keys.number("beta_end", schedule.beta_end, {0.0, 1.0, true, true});
   keys.word("prediction_type", schedule.prediction_type, prediction_types);
+  keys.truth("rescale_betas_zero_snr", schedule.rescale_betas_zero_snr);
+  keys.word("timestep_spacing", schedule.timestep_spacing, timestep_spacings);
 }
 
 void describe(Keys& keys, BaseConfig& base) {
@@ -190,10 +193,18 @@ void describe(Keys& keys, ScorerConfig& scorer) {
   keys.whole("shift_pixels", scorer.shift_pixels, {0, 64});
 }
 
+void describe(Keys& keys, SampleOptions& sampling) {
+  keys.word("sampler", sampling.sampler.sampler, sampler_names);
+  keys.whole("steps", sampling.sampler.steps, {1, 1000});
+  keys.word("spacing", sampling.sampler.spacing, spacing_names);
+  keys.truth("karras", sampling.sampler.karras);
+  keys.number("guidance", sampling.guidance, {0.0, 100.0});
+  keys.number("guidance_rescale", sampling.guidance_rescale, {0.0, 1.0});
+}
+
 void describe(Keys& keys, EvaluationConfig& evaluation) {
   keys.whole("prompts", evaluation.prompts, {0, 100000});
-  keys.whole("steps", evaluation.steps, {1, 1000});
-  keys.number("guidance", evaluation.guidance, {0.0, 100.0});
+  describe(keys, evaluation.sampling);
   keys.whole("grid_prompts", evaluation.grid_prompts, {0, 64});
   keys.whole("denoising_images", evaluation.denoising_images, {0, 1'000'000});
   keys.whole("bootstrap", evaluation.bootstrap, {0, 100000});

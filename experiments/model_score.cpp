@@ -47,7 +47,8 @@ std::vector<double> alignments(const DiffusionModel& model, const Scorer& scorer
   for (const Prompt& prompt : prompts) {
     texts.push_back(prompt.text);
   }
-  const at::Tensor noise = sample_noise(model, seeds, 0, static_cast<std::int64_t>(texts.size()), resolution);
+  const InitialNoise noise =
+      sample_noise(model, seeds, 0, static_cast<std::int64_t>(texts.size()), resolution, resolution);
   const at::Tensor images = scorer.score(sample_images(model, texts, noise, options)).embeddings;
   const at::Tensor similarities = images.mul(scorer.embed_texts(texts)).sum(1).to(at::kDouble).contiguous();
   const auto* begin = similarities.const_data_ptr<double>();
@@ -84,7 +85,7 @@ std::vector<double> score_model(const EvaluationConfig& config, std::span<const 
   const std::vector<Prompt> prompts = chosen(
       select_prompts(shards, held_out, static_cast<std::uint64_t>(config.prompts), seeds), shards.size(), request.half);
   return alignments(load_model(model, request.weights), Scorer::load(config.scorer), prompts, shards.front().height(),
-                    {.steps = config.steps, .guidance = config.guidance}, seeds);
+                    config.sampling, seeds);
 }
 
 }  // namespace soup

@@ -159,7 +159,7 @@ class Planner {
       const EvaluationConfig& evaluation = experiment_.evaluation;
       // Guidance is two passes a step; every model is evaluated with raw and averaged weights.
       const double passes =
-          static_cast<double>(evaluation.prompts * evaluation.steps * 2 + evaluation.denoising_images);
+          static_cast<double>(evaluation.prompts * evaluation.sampling.sampler.steps * 2 + evaluation.denoising_images);
       item.seconds = 2.0 * static_cast<double>(models()) * passes * forward_share * work_per_image() / (rate * cores);
     } else if (item.stage.kind == StageKind::import_shard) {
       item.basis = Basis::assumed;

@@ -22,14 +22,15 @@ Image render_sweep(const std::string& folder, const SweepRendering& how) {
   Log log;
   Progress progress(log, "render", sweep.points.size() * prompts.size(), "images");
   std::optional<SweepLayout> layout;
-  at::Tensor noise;
+  InitialNoise noise;
   std::vector<std::vector<Image>> made;
   for (const SweepPoint& point : sweep.points) {
     const DiffusionModel model = load_model(std::filesystem::path(folder) / point.folder, how.weights);
     if (!layout) {
       const std::int64_t resolution = model.config.unet.sample_size * model.autoencoder->factor();
       layout = sweep_layout(sweep, how.prompts, static_cast<int>(how.count), static_cast<int>(resolution) * how.zoom);
-      noise = sample_noise(model, SeedTree(how.seed), 0, static_cast<std::int64_t>(prompts.size()), resolution);
+      noise =
+          sample_noise(model, SeedTree(how.seed), 0, static_cast<std::int64_t>(prompts.size()), resolution, resolution);
     }
     made.push_back(sample_images(model, prompts, noise, how.options));
     progress.advance_to(made.size() * prompts.size());

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "trainer/schedule_config.hpp"
+
 namespace soup {
 
 // diffusers UNet2DConditionModel.
@@ -54,19 +56,6 @@ struct TextEncoderConfig {
 
   [[nodiscard]] nlohmann::json to_json() const;
   static TextEncoderConfig from_json(const nlohmann::json& json, const std::string& where);
-  [[nodiscard]] std::string problem() const;
-};
-
-// diffusers scheduler: how noise is added and what the network predicts.
-struct ScheduleConfig {
-  std::int64_t num_train_timesteps = 1000;
-  std::string beta_schedule = "squaredcos_cap_v2";  // or "linear", "scaled_linear"
-  double beta_start = 0.0001;
-  double beta_end = 0.02;
-  std::string prediction_type = "v_prediction";  // or "epsilon"
-
-  [[nodiscard]] nlohmann::json to_json() const;  // scheduler_config.json of DDIMScheduler
-  static ScheduleConfig from_json(const nlohmann::json& json, const std::string& where);
   [[nodiscard]] std::string problem() const;
 };
 

@@ -1,8 +1,6 @@
 // The forward diffusion process: betas and their cumulative products with the roundings diffusers' schedulers have.
 #include "trainer/noise_schedule.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -55,6 +53,38 @@ std::vector<float> make_betas(const ScheduleConfig& config) {
   return betas;
 }
 
+// torch.cumprod of 1 - beta in float32, which accumulates in double.
+std::vector<float> cumulative_alphas(const std::vector<float>& betas) {
+  std::vector<float> products;
+  double product = 1.0;
+  for (const float beta : betas) {
+    product *= static_cast<double>(1.0F - beta);
+    products.push_back(static_cast<float>(product));
+  }
+  return products;
+}
+
+// Lin et al. 2024, algorithm 1, with diffusers' roundings: the square roots of alpha-bar are shifted and scaled so that
+// the last is 0 and the first stays.
+std::vector<float> zero_snr_betas(const std::vector<float>& betas) {
+  std::vector<float> roots = cumulative_alphas(betas);
+  for (float& value : roots) {
+    value = std::sqrt(value);
+  }
+  const float first = roots.front();
+  const float last = roots.back();
+  const float scale = first / (first - last);
+  std::vector<float> rescaled;
+  float before = 1.0F;
+  for (const float root : roots) {
+    const float shifted = (root - last) * scale;
+    const float alpha_bar = shifted * shifted;
+    rescaled.push_back(1.0F - alpha_bar / before);
+    before = alpha_bar;
+  }
+  return rescaled;
+}
+
 }  // namespace
 
 NoiseSchedule::NoiseSchedule(const ScheduleConfig& config) : config_(config) {
@@ -63,25 +93,13 @@ NoiseSchedule::NoiseSchedule(const ScheduleConfig& config) : config_(config) {
   }
   // diffusers keeps 1 - beta and the products as float32 (torch.cumprod accumulates in double). Near the last
   // timesteps 1 - beta loses half of its digits there, so a model trained elsewhere has these very values.
-  double product = 1.0;
-  for (const float beta : make_betas(config)) {
-    product *= static_cast<double>(1.0F - beta);
-    alphas_cumprod_.push_back(static_cast<double>(static_cast<float>(product)));
+  std::vector<float> betas = make_betas(config);
+  if (config.rescale_betas_zero_snr) {
+    betas = zero_snr_betas(betas);
   }
-}
-
-std::vector<std::int64_t> NoiseSchedule::sampling_timesteps(std::int64_t count) const {
-  if (count < 1 || count > steps()) {
-    throw ConfigError(fmt::format("{} sampling steps asked for, but the schedule has {}", count, steps()),
-                      fmt::format("choose between 1 and {}", steps()));
+  for (const float alpha_bar : cumulative_alphas(betas)) {
+    alphas_cumprod_.push_back(static_cast<double>(alpha_bar));
   }
-  const std::int64_t stride = steps() / count;
-  std::vector<std::int64_t> timesteps;
-  for (std::int64_t i = count - 1; i >= 0; --i) {
-    // steps_offset = 1; the full schedule would otherwise begin one past its end.
-    timesteps.push_back(std::min(i * stride + 1, steps() - 1));
-  }
-  return timesteps;
 }
 
 }  // namespace soup

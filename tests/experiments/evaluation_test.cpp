@@ -27,7 +27,7 @@ class EvaluationTest : public testing::Test {
     shards.push_back(test::make_shard(folder.path(), "red", "red", 60, 8, 250, 30, 0));
     shards.push_back(test::make_shard(folder.path(), "green", "green", 60, 8, 30, 250, 0));
     config.prompts = 6;
-    config.steps = 2;
+    config.sampling.sampler.steps = 2;
     config.grid_prompts = 4;
     config.denoising_images = 8;
     config.bootstrap = 50;

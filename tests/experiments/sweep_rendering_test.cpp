@@ -49,14 +49,14 @@ TEST(RenderSweep, ShowsEverySoupOnTheSameNoise) {
   SweepRendering how;
   how.prompts = {"red", "blue"};
   how.count = 2;
-  how.options.steps = 3;
+  how.options.sampler.steps = 3;
   how.seed = 7;
   how.zoom = 3;
   const Image sheet = render_sweep(mixed.string(), how);
 
   const std::vector<std::string> prompts{"red", "red", "blue", "blue"};
   const DiffusionModel first = load_model(folder / "whole", WeightSet::raw);
-  const at::Tensor noise = sample_noise(first, SeedTree(7), 0, 4, 8);
+  const InitialNoise noise = sample_noise(first, SeedTree(7), 0, 4, 8, 8);
   const SweepLayout layout = sweep_layout(sweep, how.prompts, 2, 8 * 3);
   ASSERT_EQ(sheet.width, layout.width);
   ASSERT_EQ(sheet.height, layout.height);

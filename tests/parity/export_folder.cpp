@@ -11,22 +11,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.hpp"
-#include "core/safetensors.hpp"
 #include "trainer/sampler.hpp"
+#include "trainer/tensor_file.hpp"
 
 namespace {
-
-void write_tensors(const std::filesystem::path& path, const std::map<std::string, at::Tensor>& tensors) {
-  std::vector<at::Tensor> kept;
-  std::vector<soup::TensorSource> sources;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor values = kept.emplace_back(tensor.contiguous());
-    const auto dtype = values.scalar_type() == at::kLong ? soup::DType::i64 : soup::DType::f32;
-    sources.push_back(
-        {name, dtype, values.sizes().vec(), {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()}});
-  }
-  soup::write_safetensors(path, sources, {});
-}
 
 void export_all(const std::filesystem::path& folder, const std::filesystem::path& strings_file) {
   const auto strings = nlohmann::json::parse(soup::read_file(strings_file)).get<std::vector<std::string>>();
@@ -52,17 +40,14 @@ void export_all(const std::filesystem::path& folder, const std::filesystem::path
   std::map<std::string, at::Tensor> tensors;
   tensors["text"] = model.encode_text(prompts);
   tensors["empty_text"] = model.encode_text({""});
-  tensors["sample"] = soup::sample_noise(model, soup::SeedTree(12), 0, 3, 32);
+  const soup::InitialNoise initial = soup::sample_noise(model, soup::SeedTree(12), 0, 3, 32, 32);
+  tensors["sample"] = initial.noise;
   tensors["timesteps"] = at::tensor({1, 500, 999}, at::kLong);
   tensors["output"] = model.unet->forward(tensors["sample"], tensors["timesteps"], tensors["text"]);
   soup::SampleOptions options;
-  options.steps = 10;
-  const soup::Denoiser denoiser = [&model](const at::Tensor& latents, std::int64_t timestep, const at::Tensor& text) {
-    return model.unet->forward(latents, at::full({latents.size(0)}, timestep, at::kLong), text);
-  };
-  tensors["sampled"] =
-      soup::ddim(denoiser, *model.schedule, tensors["sample"], tensors["text"], tensors["empty_text"], options);
-  write_tensors(folder / "outputs.safetensors", tensors);
+  options.sampler.steps = 10;
+  tensors["sampled"] = soup::sample_latents(model, prompts, initial, options);
+  soup::write_tensors(folder / "outputs.safetensors", tensors);
   soup::write_file_atomically(folder / "prompts.json", nlohmann::json(prompts).dump());
 }
 

@@ -3,11 +3,9 @@
 
 #include <ATen/ATen.h>
 
-#include <cstring>
 #include <stdexcept>
 
 #include "core/atomic_file.hpp"
-#include "core/safetensors.hpp"
 
 namespace soup::test {
 
@@ -17,20 +15,6 @@ std::filesystem::path fixture(const std::string& name) {
 
 nlohmann::json read_json(const std::filesystem::path& path) {
   return nlohmann::json::parse(read_file(path));
-}
-
-std::map<std::string, at::Tensor> read_tensors(const std::filesystem::path& path) {
-  const SafetensorsFile file(path);
-  std::map<std::string, at::Tensor> tensors;
-  for (const TensorInfo& info : file.tensors()) {
-    if (info.dtype != DType::f32 && info.dtype != DType::i64) {
-      throw std::runtime_error("unexpected type of " + info.name);
-    }
-    at::Tensor tensor = at::empty(info.shape, info.dtype == DType::f32 ? at::kFloat : at::kLong);
-    std::memcpy(tensor.mutable_data_ptr(), file.bytes(info).data(), file.bytes(info).size());
-    tensors[info.name] = tensor;
-  }
-  return tensors;
 }
 
 double relative_error(const at::Tensor& found, const at::Tensor& expected) {

@@ -4,16 +4,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "trainer/tensor_file.hpp"
 
 namespace soup::test {
 
 [[nodiscard]] std::filesystem::path fixture(const std::string& name);
 [[nodiscard]] nlohmann::json read_json(const std::filesystem::path& path);
-// All tensors of a safetensors file (float32 and int64).
-[[nodiscard]] std::map<std::string, at::Tensor> read_tensors(const std::filesystem::path& path);
 // max |found - expected| / max |expected|.
 [[nodiscard]] double relative_error(const at::Tensor& found, const at::Tensor& expected);
 

@@ -1,7 +1,8 @@
-// DDIM against diffusers' DDIMScheduler at every step, and the sampler's bookkeeping.
+// The samplers against diffusers' schedulers at every step, and their bookkeeping.
 #include "trainer/sampler.hpp"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,72 +11,144 @@
 #include "core/error.hpp"
 #include "tests/trainer/fixture.hpp"
 #include "tests/trainer/tiny.hpp"
+#include "trainer/pixels.hpp"
 
 namespace soup::test {
 namespace {
 
-struct Trajectory {
-  std::string beta_schedule;
-  std::string prediction;
-  std::int64_t steps;
+// tests/fixtures/parity/schedule: trajectories of diffusers' schedulers, one for each entry of cases.json.
+class SamplerParity : public testing::TestWithParam<std::size_t> {
+ protected:
+  static const nlohmann::json& cases() {
+    static const nlohmann::json all = read_json(fixture("schedule/cases.json"));
+    return all;
+  }
+  static const std::map<std::string, at::Tensor>& tensors() {
+    static const std::map<std::string, at::Tensor> all = read_tensors(fixture("schedule/schedules.safetensors"));
+    return all;
+  }
+  const nlohmann::json& expected_ = cases().at(GetParam());
+  const at::Tensor& tensor(const std::string& name) const {
+    return tensors().at(std::to_string(GetParam()) + "." + name);
+  }
+  NoiseSchedule schedule() const {
+    ScheduleConfig config;
+    config.beta_schedule = expected_["beta_schedule"];
+    config.prediction_type = expected_["prediction_type"];
+    config.rescale_betas_zero_snr = expected_["zero_snr"];
+    config.timestep_spacing = expected_["spacing"];
+    config.set_alpha_to_one = expected_["alpha_to_one"];
+    if (config.beta_schedule == "scaled_linear") {
+      config.beta_start = 0.00085;
+      config.beta_end = 0.012;
+    }
+    return NoiseSchedule(config);
+  }
 };
 
-class DdimParity : public testing::TestWithParam<Trajectory> {};
-
-TEST_P(DdimParity, SampleAtEveryStep) {
-  const auto tensors = read_tensors(fixture("schedule/schedules.safetensors"));
-  const Trajectory& expected = GetParam();
-  ScheduleConfig config;
-  config.beta_schedule = expected.beta_schedule;
-  config.prediction_type = expected.prediction;
-  if (expected.beta_schedule == "scaled_linear") {
-    config.beta_start = 0.00085;
-    config.beta_end = 0.012;
-  }
-  const std::string key = expected.beta_schedule + "." + expected.prediction + "." + std::to_string(expected.steps);
-  const at::Tensor& samples = tensors.at(key + ".samples");
+TEST_P(SamplerParity, TimestepAndSampleAtEveryStep) {
   SampleOptions options;
-  options.steps = expected.steps;
-  options.guidance = expected.steps == 7 ? 1.0 : 3.0;
+  options.sampler = {.sampler = expected_["sampler"], .steps = expected_["steps"], .karras = expected_["karras"]};
+  options.guidance = expected_["guidance"];
+  options.guidance_rescale = expected_["guidance_rescale"];
+  const SamplingPlan plan = make_sampling_plan(schedule(), options.sampler);
+  InitialNoise initial{.noise = tensor("noise")};
+  if (options.sampler.sampler == "euler_a") {
+    initial.step_noise = [this](std::size_t step, std::int64_t, std::int64_t) {
+      return tensor("step_noise")[static_cast<std::int64_t>(step)];
+    };
+  }
   // What make_fixtures.py uses: a formula of sample, timestep and text.
+  std::vector<double> timesteps;
   std::vector<at::Tensor> seen;
-  const Denoiser formula = [&](const at::Tensor& latents, std::int64_t timestep, const at::Tensor& text) {
-    seen.push_back(latents.narrow(0, latents.size(0) - 2, 2).clone());
-    return latents * (0.25 + 0.5 * static_cast<double>(timestep) / 1000.0) + text.view({-1, 1, 1, 1});
+  const Denoiser formula = [&](const at::Tensor& latents, double timestep, const at::Tensor& text) {
+    timesteps.push_back(timestep);
+    seen.push_back(latents.narrow(0, latents.size(0) - 2, 2) / plan.steps.at(seen.size()).input_scale);
+    return at::sin(latents * (0.25 + 0.5 * timestep / 1000.0) + text.view({-1, 1, 1, 1}));
   };
   const at::Tensor text = at::tensor({0.5F, -0.25F}).view({2, 1, 1});
-  const at::Tensor result = ddim(formula, NoiseSchedule(config), samples[0], text, at::full({1, 1, 1}, 0.125), options);
-  seen.push_back(result);
+  seen.push_back(sample_latents(formula, schedule(), initial, text, at::full({1, 1, 1}, 0.125), options));
+  seen.erase(seen.begin());  // the noise itself
+  const at::Tensor& samples = tensor("samples");
   ASSERT_EQ(static_cast<std::int64_t>(seen.size()), samples.size(0));
   for (std::size_t step = 0; step < seen.size(); ++step) {
-    // diffusers takes the square roots in float32, which near alpha-bar 0 costs it some 1e-6 a step.
-    EXPECT_LE(relative_error(seen[step], samples[static_cast<std::int64_t>(step)]), 1e-4) << key << " step " << step;
+    const auto row = static_cast<std::int64_t>(step);
+    EXPECT_NEAR(timesteps[step], tensor("timesteps")[row].item<double>(), 0.01) << expected_ << " step " << step;
+    // diffusers computes its factors in float32, which near alpha-bar 0 costs it some 1e-6 a step.
+    EXPECT_LE(relative_error(seen[step], samples[row]), 1e-4) << expected_ << " step " << step;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Schedules, DdimParity,
-                         testing::Values(Trajectory{"linear", "epsilon", 7}, Trajectory{"linear", "v_prediction", 25},
-                                         Trajectory{"scaled_linear", "epsilon", 25},
-                                         Trajectory{"scaled_linear", "v_prediction", 7},
-                                         Trajectory{"squaredcos_cap_v2", "epsilon", 25},
-                                         Trajectory{"squaredcos_cap_v2", "v_prediction", 25}));
+INSTANTIATE_TEST_SUITE_P(Schedulers, SamplerParity,
+                         testing::Range<std::size_t>(0, read_json(fixture("schedule/cases.json")).size()));
+
+TEST(SamplingPlan, AnUntoldImageTakesNoStep) {
+  // A network that always predicts the same image: every sampler ends on it, whatever its path.
+  ScheduleConfig config;
+  config.prediction_type = "sample";
+  config.set_alpha_to_one = true;
+  const at::Tensor image = at::linspace(-1.0, 1.0, 12).view({1, 3, 2, 2});
+  for (const std::string_view sampler : {"ddim", "euler", "dpmpp_2m"}) {
+    SampleOptions options;
+    options.sampler = {.sampler = std::string(sampler), .steps = 9};
+    options.guidance = 1.0;
+    const at::Tensor made = sample_latents([&](const auto&, double, const auto&) { return image; },
+                                           NoiseSchedule(config), {.noise = at::ones({1, 3, 2, 2})}, {}, {}, options);
+    EXPECT_LE((made - image).abs().max().item<double>(), 1e-6) << sampler;
+  }
+}
+
+TEST(SamplingPlan, TheFullScheduleStaysInRange) {
+  const NoiseSchedule schedule{ScheduleConfig()};
+  SamplerChoice choice;
+  choice.steps = 1000;
+  const SamplingPlan all = make_sampling_plan(schedule, choice);
+  EXPECT_EQ(all.steps.front().timestep, 999.0);
+  EXPECT_EQ(all.steps.back().timestep, 1.0);
+  choice.spacing = "trailing";
+  EXPECT_EQ(make_sampling_plan(schedule, choice).steps.back().timestep, 0.0);
+}
+
+TEST(SamplingPlan, ImpossibleRequestsAreRefusedByName) {
+  const NoiseSchedule schedule{ScheduleConfig()};
+  const auto refusal = [&schedule](const SamplerChoice& choice) -> std::string {
+    try {
+      (void)make_sampling_plan(schedule, choice);
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "nothing";
+  };
+  EXPECT_THAT(refusal({.steps = 0}), testing::HasSubstr("0 sampling steps"));
+  EXPECT_THAT(refusal({.steps = 1001}), testing::HasSubstr("1001 sampling steps"));
+  EXPECT_THAT(refusal({.sampler = "dpmpp_2m", .steps = 1000}), testing::HasSubstr("has 999"));
+  EXPECT_THAT(refusal({.sampler = "dpmpp_2n"}), testing::HasSubstr("did you mean dpmpp_2m"));
+  EXPECT_THAT(refusal({.spacing = "late"}), testing::HasSubstr("\"late\""));
+  EXPECT_THAT(refusal({.sampler = "ddim", .karras = true}), testing::HasSubstr("not ddim"));
+}
 
 TEST(Sampler, NoiseOfAPromptDependsOnItsCounterOnly) {
   const DiffusionModel model = tiny_model();
-  const at::Tensor all = sample_noise(model, SeedTree(3), 10, 4, 8);
+  const auto noise = [&model](std::uint64_t seed, std::uint64_t first, std::int64_t count) {
+    return sample_noise(model, SeedTree(seed), first, count, 8, 8);
+  };
+  const at::Tensor all = noise(3, 10, 4).noise;
   EXPECT_EQ(all.sizes(), (std::vector<std::int64_t>{4, 3, 8, 8}));
-  EXPECT_TRUE(at::equal(all.narrow(0, 2, 2), sample_noise(model, SeedTree(3), 12, 2, 8)));
+  EXPECT_TRUE(at::equal(all.narrow(0, 2, 2), noise(3, 12, 2).noise));
+  EXPECT_TRUE(at::equal(noise(3, 10, 4).step_noise(5, 2, 2), noise(3, 12, 2).step_noise(5, 0, 2)));
+  EXPECT_FALSE(at::equal(noise(3, 10, 4).step_noise(5, 2, 2), noise(3, 12, 2).step_noise(6, 0, 2)));
   EXPECT_FALSE(at::equal(all[0], all[1]));
-  EXPECT_FALSE(at::equal(all, sample_noise(model, SeedTree(4), 10, 4, 8)));
-  EXPECT_THROW(sample_noise(model, SeedTree(3), 0, 1, 0), ConfigError);
+  EXPECT_FALSE(at::equal(all, noise(4, 10, 4).noise));
+  EXPECT_EQ(sample_noise(model, SeedTree(3), 0, 1, 8, 16).noise.sizes(), (std::vector<std::int64_t>{1, 3, 8, 16}));
+  EXPECT_THROW(sample_noise(model, SeedTree(3), 0, 1, 0, 8), ConfigError);
 }
 
 TEST(Sampler, BatchesChangeNothing) {
   const DiffusionModel model = tiny_model();
   const std::vector<std::string> prompts = {"red", "green", "blue", "a square", ""};
-  const at::Tensor noise = sample_noise(model, SeedTree(5), 0, 5, 8);
+  const InitialNoise noise = sample_noise(model, SeedTree(5), 0, 5, 8, 8);
   SampleOptions options;
-  options.steps = 3;
+  options.sampler.steps = 3;
   options.batch = 5;
   const std::vector<Image> whole = sample_images(model, prompts, noise, options);
   options.batch = 2;
@@ -92,23 +165,26 @@ TEST(Sampler, BatchesChangeNothing) {
 
 TEST(Sampler, WithoutGuidanceTheEmptyTextIsNotUsed) {
   std::vector<std::int64_t> sizes;
-  const Denoiser denoiser = [&sizes](const at::Tensor& latents, std::int64_t, const at::Tensor& text) {
+  const Denoiser denoiser = [&sizes](const at::Tensor& latents, double, const at::Tensor& text) {
     EXPECT_EQ(latents.size(0), text.size(0));
     sizes.push_back(latents.size(0));
     return at::zeros_like(latents);
   };
   SampleOptions options;
-  options.steps = 1;
+  options.sampler.steps = 1;
   options.guidance = 1.0;
   const NoiseSchedule schedule{ScheduleConfig()};
-  const at::Tensor noise = at::ones({3, 1, 2, 2});
-  ddim(denoiser, schedule, noise, at::zeros({3, 1, 1}), at::zeros({3, 1, 1}), options);
+  const InitialNoise noise{.noise = at::ones({3, 1, 2, 2})};
+  sample_latents(denoiser, schedule, noise, at::zeros({3, 1, 1}), at::zeros({3, 1, 1}), options);
   options.guidance = 2.0;
-  ddim(denoiser, schedule, noise, at::zeros({3, 1, 1}), at::zeros({3, 1, 1}), options);
+  sample_latents(denoiser, schedule, noise, at::zeros({3, 1, 1}), at::zeros({3, 1, 1}), options);
+  EXPECT_THROW(sample_latents(denoiser, schedule, noise, {}, {}, options), ConfigError);
   EXPECT_EQ(sizes, (std::vector<std::int64_t>{3, 6}));
-  EXPECT_THROW(ddim(denoiser, schedule, noise, at::zeros({2, 1, 1}), at::zeros({1, 1, 1}), options), InvariantError);
+  EXPECT_THROW(sample_latents(denoiser, schedule, noise, at::zeros({2, 1, 1}), at::zeros({1, 1, 1}), options),
+               InvariantError);
   options.batch = 0;
-  EXPECT_THROW(ddim(denoiser, schedule, noise, at::zeros({3, 1, 1}), at::zeros({1, 1, 1}), options), ConfigError);
+  EXPECT_THROW(sample_latents(denoiser, schedule, noise, at::zeros({3, 1, 1}), at::zeros({1, 1, 1}), options),
+               ConfigError);
 }
 
 TEST(Sampler, ImagesAndTensorsAreInverse) {
