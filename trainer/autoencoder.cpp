@@ -10,7 +10,15 @@
 namespace soup {
 namespace {
 
-class Identity : public Autoencoder {
+// What both have in common: the moments are the latents, and nothing is drawn.
+class Weightless : public Autoencoder {
+ public:
+  at::Tensor latents(const at::Tensor& moments, const at::Tensor& /*noise*/) const override { return moments; }
+  bool samples() const override { return false; }
+  torch::nn::Module* network() override { return nullptr; }
+};
+
+class Identity : public Weightless {
  public:
   at::Tensor encode(const at::Tensor& images) const override { return images; }
   at::Tensor decode(const at::Tensor& latents) const override { return latents; }
@@ -20,7 +28,7 @@ class Identity : public Autoencoder {
 };
 
 // Invertible; latent channel c * 4 + 2 * row + column holds that pixel of each 2 x 2 patch of channel c.
-class SpaceToDepth2 : public Autoencoder {
+class SpaceToDepth2 : public Weightless {
  public:
   at::Tensor encode(const at::Tensor& images) const override {
     SOUP_REQUIRE(images.size(-1) % 2 == 0 && images.size(-2) % 2 == 0,

@@ -40,7 +40,7 @@ NoisedLatents add_noise(const NoiseSchedule& schedule, const at::Tensor& latents
 
 at::Tensor denoising_loss(const DiffusionModel& model, const at::Tensor& images, const at::Tensor& noise,
                           const at::Tensor& timesteps, const at::Tensor& text) {
-  const at::Tensor latents = model.autoencoder->encode(images);
+  const at::Tensor latents = model.autoencoder->latents(model.autoencoder->encode(images), {});
   const NoisedLatents pair = add_noise(*model.schedule, latents, noise.view(latents.sizes()), timesteps);
   const at::Tensor prediction = model.unet->forward(pair.noised, timesteps, text);
   return at::mse_loss(prediction, pair.target, at::Reduction::None).flatten(1).mean(1);

@@ -15,6 +15,9 @@ TEST(Autoencoder, IdentityChangesNothing) {
   const at::Tensor images = at::arange(24, at::kFloat).view({1, 2, 3, 4});
   EXPECT_TRUE(at::equal(identity->encode(images), images));
   EXPECT_TRUE(at::equal(identity->decode(images), images));
+  EXPECT_TRUE(at::equal(identity->latents(images, {}), images));
+  EXPECT_FALSE(identity->samples());
+  EXPECT_EQ(identity->network(), nullptr);
   EXPECT_EQ(identity->factor(), 1);
   EXPECT_EQ(identity->latent_channels(3), 3);
 }
