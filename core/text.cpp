@@ -79,6 +79,29 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
   return best;
 }
 
+bool matches_pattern(std::string_view text, std::string_view pattern) {
+  // After a mismatch the last star takes one character more; an earlier star never has to.
+  std::size_t at = 0;
+  std::size_t in_pattern = 0;
+  std::size_t star = std::string_view::npos;
+  std::size_t after_star = 0;
+  while (at < text.size()) {
+    if (in_pattern < pattern.size() && pattern[in_pattern] == '*') {
+      star = in_pattern++;
+      after_star = at;
+    } else if (in_pattern < pattern.size() && pattern[in_pattern] == text[at]) {
+      ++in_pattern;
+      ++at;
+    } else if (star != std::string_view::npos) {
+      in_pattern = star + 1;
+      at = ++after_star;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', in_pattern) == std::string_view::npos;
+}
+
 std::string human_bytes(double bytes) {
   constexpr std::array<std::string_view, 7> unit_names = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   std::size_t unit = 0;

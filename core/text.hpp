@@ -15,6 +15,8 @@ namespace soup {
 [[nodiscard]] std::string excerpt(std::string_view text, std::size_t most_bytes = 80);
 // Nearest of `candidates` by edit distance, or "" when none is near enough to suggest.
 [[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> candidates);
+// Whether the whole text is the pattern, in which each * stands for any run of characters, also of none.
+[[nodiscard]] bool matches_pattern(std::string_view text, std::string_view pattern);
 // "1.2 GiB", "340 KiB".
 [[nodiscard]] std::string human_bytes(double bytes);
 // "2 h 03 min", "4 min 10 s", "12 s", "0.4 s"; "unknown" for what is not finite.

@@ -15,6 +15,7 @@
 #include "data/caption.hpp"
 #include "experiments/frechet.hpp"
 #include "trainer/denoising_loss.hpp"
+#include "trainer/pixels.hpp"
 #include "trainer/sampler.hpp"
 
 namespace soup {

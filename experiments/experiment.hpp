@@ -16,6 +16,7 @@
 #include "experiments/scorer_config.hpp"
 #include "merge/fixed_point.hpp"
 #include "trainer/model_config.hpp"
+#include "trainer/sampling_plan.hpp"
 #include "trainer/train_config.hpp"
 
 namespace soup {

@@ -9,6 +9,7 @@
 #include "experiments/prompts.hpp"
 #include "experiments/scorer.hpp"
 #include "trainer/denoising_loss.hpp"
+#include "trainer/pixels.hpp"
 #include "trainer/sampler.hpp"
 
 namespace soup {

@@ -169,14 +169,15 @@ class ScorerLoop {
                       "lower learning_rate; the last good checkpoint stays");
     }
     state_.scale_gradients(clip_norm, norm);
-    optimizer_.step(learning_rate_at(schedule_, clock_.images));
+    const std::array<double, 1> rates = {learning_rate_at(schedule_, clock_.images)};
+    optimizer_.step(rates);
     network_.logit_scale().detach().clamp_max_(max_logit_scale);
     return value;
   }
 
   // No average of the weights is kept: the rate ends at zero, which averages as well.
   TrainBuffers buffers() {
-    return {state_.weight_span(), {}, flat_span(optimizer_.first_moment()), flat_span(optimizer_.second_moment())};
+    return {flat_span(state_.weights()), {}, flat_span(optimizer_.first_moment()), flat_span(optimizer_.second_moment())};
   }
 
   ScorerNetwork& network_;

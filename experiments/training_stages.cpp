@@ -74,12 +74,14 @@ Digest publish(const RunContext& context, const TrainingTask& task, Trainer& tra
   if (config.train_text_encoder) {
     trained.emplace_back("text_encoder");
   }
-  if (task.kind == ModelKind::base) {
+  if (task.kind == ModelKind::base || config.keep_weights == "ema") {
     // What is fine-tuned and sampled from is the averaged base; its raw weights serve nobody.
     const Trainer::EmaScope ema(trainer);
     save_model(output.partial(), task.model, provenance);
   } else {
     save_model(output.partial(), task.model, provenance);
+  }
+  if (task.kind != ModelKind::base && config.keep_weights == "both") {
     const Trainer::EmaScope ema(trainer);
     save_unet(output.partial() / "unet_ema", *task.model.unet, provenance);
     trained.emplace_back("unet_ema");
@@ -89,6 +91,9 @@ Digest publish(const RunContext& context, const TrainingTask& task, Trainer& tra
     }
   }
   trainer.write_curve(output.partial() / "loss.jsonl");
+  if (fs::exists(folder / Trainer::samples_folder)) {
+    fs::copy(folder / Trainer::samples_folder, output.partial() / Trainer::samples_folder, fs::copy_options::recursive);
+  }
   if (config.lr_schedule == "constant") {
     // A training at a constant rate can be made longer: keep where it stands.
     keep_newest_checkpoint(folder, output.partial());

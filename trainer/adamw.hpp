@@ -1,9 +1,10 @@
-// AdamW (Loshchilov & Hutter 2019, algorithm 2) over a flat buffer in two fused calls: with and without weight decay.
+// AdamW (Loshchilov & Hutter 2019, algorithm 2) over a flat buffer, one fused call for each of its segments.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
 #include "trainer/flat_state.hpp"
 #include "trainer/train_config.hpp"
@@ -14,8 +15,8 @@ class AdamW {
  public:
   AdamW(FlatState& state, const TrainConfig& config);
 
-  // One step with the gradients in the state's buffer; counts steps from 1.
-  void step(double learning_rate);
+  // One step with the gradients in the state's buffer and a learning rate for each of its parts; counts steps from 1.
+  void step(std::span<const double> learning_rates);
 
   [[nodiscard]] at::Tensor& first_moment() { return first_moment_; }    // [count] float
   [[nodiscard]] at::Tensor& second_moment() { return second_moment_; }  // [count] float
@@ -23,8 +24,6 @@ class AdamW {
   void set_steps(std::uint64_t steps) { steps_ = steps; }
 
  private:
-  void step_slice(std::int64_t begin, std::int64_t end, double learning_rate, double weight_decay);
-
   FlatState& state_;
   TrainConfig config_;
   at::Tensor first_moment_;
@@ -32,8 +31,10 @@ class AdamW {
   std::uint64_t steps_ = 0;
 };
 
-// The learning rate for the step that begins after `images` images: linear warm-up, then constant or a half cosine down
-// to final_lr_fraction.
+// The learning rate, as a part of its highest, for the step that begins after `images` images: linear warm-up, then
+// constant, or a half cosine or a line down to final_lr_fraction.
+double learning_rate_factor(const TrainConfig& config, std::uint64_t images);
+// The rate itself.
 double learning_rate_at(const TrainConfig& config, std::uint64_t images);
 
 }  // namespace soup

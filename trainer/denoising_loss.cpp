@@ -12,38 +12,70 @@ namespace soup {
 
 namespace {
 
-// [N, 1, 1, 1] factors of the schedule at the given timesteps.
-at::Tensor factors(const NoiseSchedule& schedule, const at::Tensor& timesteps, double (*function)(double)) {
-  at::Tensor values = at::empty({timesteps.size(0), 1, 1, 1}, at::kFloat);
-  for (std::int64_t i = 0; i < timesteps.size(0); ++i) {
-    values.data_ptr<float>()[i] =
-        static_cast<float>(function(schedule.alpha_bar(timesteps.data_ptr<std::int64_t>()[i])));
+// The schedule's numbers as one float tensor [T].
+template <class Function>
+at::Tensor table(const NoiseSchedule& schedule, at::Device device, Function function) {
+  at::Tensor values = at::empty({schedule.steps()}, at::kFloat);
+  for (std::int64_t t = 0; t < schedule.steps(); ++t) {
+    values.data_ptr<float>()[t] = static_cast<float>(function(schedule.alpha_bar(t)));
   }
-  return values;
+  return values.to(device);
+}
+
+// min-SNR-gamma in terms of alpha-bar (Hang et al. 2023, section 3.4): SNR = a / (1 - a); the loss on the image is
+// weighted min(SNR, gamma), and the losses on noise and v are SNR and SNR + 1 times that on the image.
+double min_snr_weight(double alpha_bar, double gamma, const std::string& prediction_type) {
+  const double snr = alpha_bar / (1.0 - alpha_bar);
+  if (prediction_type == "epsilon") {
+    return std::min(1.0, gamma / snr);  // at SNR 0, too
+  }
+  return prediction_type == "v_prediction" ? std::min(snr, gamma) / (snr + 1.0) : std::min(snr, gamma);
 }
 
 }  // namespace
 
-NoisedLatents add_noise(const NoiseSchedule& schedule, const at::Tensor& latents, const at::Tensor& noise,
-                        const at::Tensor& timesteps) {
-  const at::Tensor signal = factors(schedule, timesteps, [](double alpha_bar) { return std::sqrt(alpha_bar); });
-  const at::Tensor sigma = factors(schedule, timesteps, [](double alpha_bar) { return std::sqrt(1.0 - alpha_bar); });
-  NoisedLatents result;
-  result.noised = at::addcmul(signal * latents, sigma, noise);
-  if (schedule.config().prediction_type == "epsilon") {
-    result.target = noise;
-  } else {
-    result.target = at::addcmul(signal * noise, sigma, latents, -1);
+DenoisingObjective::DenoisingObjective(const NoiseSchedule& schedule, at::Device device, double min_snr_gamma)
+    : prediction_type_(schedule.config().prediction_type),
+      signal_(table(schedule, device, [](double alpha_bar) { return std::sqrt(alpha_bar); })),
+      sigma_(table(schedule, device, [](double alpha_bar) { return std::sqrt(1.0 - alpha_bar); })) {
+  if (min_snr_gamma > 0.0) {
+    weights_ = table(schedule, device, [this, min_snr_gamma](double alpha_bar) {
+      return min_snr_weight(alpha_bar, min_snr_gamma, prediction_type_);
+    });
   }
-  return result;
 }
 
-at::Tensor denoising_loss(const DiffusionModel& model, const at::Tensor& images, const at::Tensor& noise,
-                          const at::Tensor& timesteps, const at::Tensor& text) {
-  const at::Tensor latents = model.autoencoder->latents(model.autoencoder->encode(images), {});
-  const NoisedLatents pair = add_noise(*model.schedule, latents, noise.view(latents.sizes()), timesteps);
-  const at::Tensor prediction = model.unet->forward(pair.noised, timesteps, text);
-  return at::mse_loss(prediction, pair.target, at::Reduction::None).flatten(1).mean(1);
+at::Tensor DenoisingObjective::at_timesteps(const at::Tensor& values, const at::Tensor& timesteps) const {
+  return values.index_select(0, timesteps).view({-1, 1, 1, 1});
+}
+
+at::Tensor DenoisingObjective::noised(const at::Tensor& latents, const LatentNoise& noise,
+                                      const at::Tensor& timesteps) const {
+  return at::addcmul(at_timesteps(signal_, timesteps) * latents, at_timesteps(sigma_, timesteps),
+                     noise.seen.defined() ? noise.seen : noise.added);
+}
+
+at::Tensor DenoisingObjective::target(const at::Tensor& latents, const LatentNoise& noise,
+                                      const at::Tensor& timesteps) const {
+  if (prediction_type_ == "epsilon") {
+    return noise.added;
+  }
+  if (prediction_type_ == "sample") {
+    return latents;
+  }
+  return at::addcmul(at_timesteps(signal_, timesteps) * noise.added, at_timesteps(sigma_, timesteps), latents, -1);
+}
+
+at::Tensor DenoisingObjective::loss(const at::Tensor& prediction, const at::Tensor& target,
+                                    const at::Tensor& timesteps) const {
+  const at::Tensor errors = at::mse_loss(prediction.to(at::kFloat), target, at::Reduction::None).flatten(1).mean(1);
+  return weights_.defined() ? errors * weights_.index_select(0, timesteps) : errors;
+}
+
+at::Tensor denoising_loss(const DiffusionModel& model, const DenoisingObjective& objective, const at::Tensor& latents,
+                          const LatentNoise& noise, const at::Tensor& timesteps, const at::Tensor& text) {
+  const at::Tensor prediction = model.unet->forward(objective.noised(latents, noise, timesteps), timesteps, text);
+  return objective.loss(prediction, objective.target(latents, noise, timesteps), timesteps);
 }
 
 std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tensor& images,
@@ -52,14 +84,16 @@ std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tens
   const at::NoGradGuard no_grad;
   constexpr std::int64_t batch = 64;
   const std::int64_t count = images.size(0);
-  const std::int64_t values = images[0].numel();
   const std::int64_t steps = model.schedule->steps();
+  const DenoisingObjective objective(*model.schedule, model.device());
   std::vector<double> losses(static_cast<std::size_t>(count), 0.0);
   for (std::int64_t first = 0; first < count; first += batch) {
     const std::int64_t size = std::min(batch, count - first);
     const at::Tensor text = model.encode_text({captions.begin() + first, captions.begin() + first + size});
+    const at::Tensor latents = model.encode_images(images.narrow(0, first, size));
+    const std::int64_t values = latents[0].numel();
     for (std::int64_t draw = 0; draw < draws; ++draw) {
-      at::Tensor noise = at::empty({size, values}, at::kFloat);
+      at::Tensor noise = at::empty(latents.sizes(), at::kFloat);
       at::Tensor timesteps = at::empty({size}, at::kLong);
       for (std::int64_t i = 0; i < size; ++i) {
         RandomStream stream = seeds.stream("validation", "", static_cast<std::uint64_t>((first + i) * draws + draw));
@@ -69,7 +103,9 @@ std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tens
             std::min(steps - 1, static_cast<std::int64_t>(level * static_cast<double>(steps)));
         stream.fill_normal({noise.data_ptr<float>() + i * values, static_cast<std::size_t>(values)});
       }
-      const at::Tensor loss = denoising_loss(model, images.narrow(0, first, size), noise, timesteps, text);
+      const at::Tensor loss = denoising_loss(model, objective, latents, {.added = noise.to(model.device())},
+                                             timesteps.to(model.device()), text)
+                                  .cpu();
       for (std::int64_t i = 0; i < size; ++i) {
         losses[static_cast<std::size_t>(first + i)] += loss.data_ptr<float>()[i] / static_cast<double>(draws);
       }

@@ -12,22 +12,45 @@
 
 namespace soup {
 
-// Latents at noise level t (Ho et al. 2020, eq. 4) and the target: epsilon, or v = sqrt(a) eps - sqrt(1 - a) x
-// (Salimans & Ho 2022, appendix D).
-struct NoisedLatents {
-  at::Tensor noised;  // as latents
-  at::Tensor target;  // as latents
+// The noise of a batch, all as the latents.
+struct LatentNoise {
+  at::Tensor added;      // what the network learns to tell from the image
+  at::Tensor seen = {};  // what it is shown instead of `added` (Ning et al. 2023, algorithm 1); undefined: the same
 };
-NoisedLatents add_noise(const NoiseSchedule& schedule, const at::Tensor& latents, const at::Tensor& noise,
-                        const at::Tensor& timesteps);
 
-// Mean squared error of the prediction per image: [N]. images float [N, C, H, W] in [-1, 1], noise with as many values,
-// timesteps int64 [N].
-at::Tensor denoising_loss(const DiffusionModel& model, const at::Tensor& images, const at::Tensor& noise,
-                          const at::Tensor& timesteps, const at::Tensor& text);
+// A noise schedule as tensors, on one device, and the loss over it.
+class DenoisingObjective {
+ public:
+  // min_snr_gamma 0: every noise level counts alike.
+  DenoisingObjective(const NoiseSchedule& schedule, at::Device device, double min_snr_gamma = 0.0);
 
-// The loss of each image with its caption, without gradients, averaged over `draws` noise levels spread evenly over the
-// schedule; noise and levels come from stream("validation", "", image number), so every model is measured on the same.
+  // Latents [N, C, H, W] at noise levels timesteps [N] int64 (Ho et al. 2020, eq. 4).
+  [[nodiscard]] at::Tensor noised(const at::Tensor& latents, const LatentNoise& noise,
+                                  const at::Tensor& timesteps) const;
+  // What the network is to predict: the noise, v = sqrt(a) noise - sqrt(1 - a) latents (Salimans and Ho 2022, appendix
+  // D) or the latents.
+  [[nodiscard]] at::Tensor target(const at::Tensor& latents, const LatentNoise& noise,
+                                  const at::Tensor& timesteps) const;
+  // Weighted mean squared error per image: [N] float.
+  [[nodiscard]] at::Tensor loss(const at::Tensor& prediction, const at::Tensor& target,
+                                const at::Tensor& timesteps) const;
+
+ private:
+  [[nodiscard]] at::Tensor at_timesteps(const at::Tensor& values, const at::Tensor& timesteps) const;
+
+  std::string prediction_type_;
+  at::Tensor signal_;   // [T] sqrt(alpha-bar)
+  at::Tensor sigma_;    // [T] sqrt(1 - alpha-bar)
+  at::Tensor weights_;  // [T], undefined where all are 1
+};
+
+// The loss per image [N] of a model that is told the text; latents [N, C, H, W], timesteps int64 [N].
+at::Tensor denoising_loss(const DiffusionModel& model, const DenoisingObjective& objective, const at::Tensor& latents,
+                          const LatentNoise& noise, const at::Tensor& timesteps, const at::Tensor& text);
+
+// The unweighted loss of each image [N, 3, H, W] with its caption, without gradients, averaged over `draws` noise
+// levels spread evenly over the schedule; noise and levels come from stream("validation", "", image number), so every
+// model is measured on the same.
 std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tensor& images,
                                      const std::vector<std::string>& captions, SeedTree seeds, std::int64_t draws = 4);
 

@@ -52,7 +52,26 @@ at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions,
       ++*truncated;
     }
   }
-  return text_encoder->forward(ids);
+  return text_encoder->forward(ids.to(device()));
+}
+
+at::Device DiffusionModel::device() const {
+  return unet->parameters().front().device();
+}
+
+void DiffusionModel::set_schedule(const ScheduleConfig& schedule_config) {
+  schedule = std::make_shared<NoiseSchedule>(schedule_config);
+  config.schedule = schedule_config;
+}
+
+at::Tensor DiffusionModel::encode_images(const at::Tensor& images) const {
+  // An encoder's inner images are a hundred times as large as the image: one at a time.
+  const std::int64_t batch = autoencoder->samples() ? 1 : std::max<std::int64_t>(1, images.size(0));
+  std::vector<at::Tensor> latents;
+  for (const at::Tensor& part : images.split(batch)) {
+    latents.push_back(autoencoder->latents(autoencoder->encode(part.to(device())), {}));
+  }
+  return at::cat(latents);
 }
 
 DiffusionModel assemble_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer) {

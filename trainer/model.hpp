@@ -27,6 +27,12 @@ struct DiffusionModel {
   std::shared_ptr<Autoencoder> autoencoder;
   std::shared_ptr<NoiseSchedule> schedule;
 
+  // Where the weights are.
+  [[nodiscard]] at::Device device() const;
+  // Another noise schedule for the same networks.
+  void set_schedule(const ScheduleConfig& schedule_config);
+  // Images float [N, C, H, W] in [-1, 1] -> latents, where the autoencoder draws them their mean.
+  [[nodiscard]] at::Tensor encode_images(const at::Tensor& images) const;
   // Captions -> text states [N, L, D]; truncated captions are counted into *truncated when given.
   [[nodiscard]] at::Tensor encode_text(const std::vector<std::string>& captions,
                                        std::int64_t* truncated = nullptr) const;

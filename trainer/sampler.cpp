@@ -139,7 +139,7 @@ at::Tensor sample_latents(const DiffusionModel& model, const std::vector<std::st
 std::vector<Image> decode_images(const DiffusionModel& model, const at::Tensor& latents) {
   const at::NoGradGuard no_grad;
   // A decoder's inner images are a hundred times as large as the image it makes: one at a time.
-  const std::int64_t batch = model.autoencoder->factor() > 2 ? 1 : std::max<std::int64_t>(1, latents.size(0));
+  const std::int64_t batch = model.autoencoder->samples() ? 1 : std::max<std::int64_t>(1, latents.size(0));
   std::vector<Image> images;
   for (std::int64_t first = 0; first < latents.size(0); first += batch) {
     const at::Tensor part = latents.narrow(0, first, std::min(batch, latents.size(0) - first));

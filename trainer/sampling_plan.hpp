@@ -26,10 +26,10 @@ struct SamplerChoice {
 
 struct SampleOptions {
   SamplerChoice sampler;
-  double guidance = 3.0;          // 1: no guidance (one forward pass a step)
-  double guidance_rescale = 0.0;  // part of the guided prediction that gets the deviation of the unguided one back
-  std::string negative_prompt;    // what guidance leads away from
-  std::int64_t batch = 32;        // latents at a time
+  double guidance = 3.0;             // 1: no guidance (one forward pass a step)
+  double guidance_rescale = 0.0;     // part of the guided prediction that gets the deviation of the unguided one back
+  std::string negative_prompt = {};  // what guidance leads away from
+  std::int64_t batch = 32;           // latents at a time
 };
 
 // The network is told `timestep` and given input_scale * sample. Then

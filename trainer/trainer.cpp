@@ -3,8 +3,8 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <torch/nn/module.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -17,6 +17,7 @@
 #include "core/signals.hpp"
 #include "trainer/denoising_loss.hpp"
 #include "trainer/ema.hpp"
+#include "trainer/sampler.hpp"
 
 namespace soup {
 
@@ -24,14 +25,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::vector<std::pair<std::string, torch::nn::Module*>> trained_parts(const DiffusionModel& model,
-                                                                      const TrainConfig& config) {
-  std::vector<std::pair<std::string, torch::nn::Module*>> parts = {{"unet", model.unet.get()}};
-  if (config.train_text_encoder) {
-    parts.emplace_back("text_encoder", model.text_encoder.get());
-  }
-  return parts;
-}
+constexpr int sample_zoom = 2;  // pixels of a picture per pixel of a small image
+constexpr int small_image = 128;
 
 }  // namespace
 
@@ -43,9 +38,9 @@ Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> im
       job_(std::move(job)),
       group_(group),
       log_(log),
-      state_(trained_parts(model, job_.config)),
-      optimizer_(state_, job_.config),
-      ema_(state_.weights().clone()) {
+      step_(model, job_.config, group),
+      state_(step_.state()),
+      ema_(job_.config.averages() ? state_.weights().clone() : at::Tensor()) {
   const TrainConfig& config = job_.config;
   if (images_->size() == 0) {
     throw ConfigError(job_.title + " has no images to train on",
@@ -58,23 +53,40 @@ Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> im
   }
 }
 
-TrainBuffers Trainer::buffers() {
-  return {state_.weight_span(), flat_span(ema_), flat_span(optimizer_.first_moment()),
-          flat_span(optimizer_.second_moment())};
+TrainBuffers Trainer::InMemory::spans() {
+  return {flat_span(weights), ema.defined() ? flat_span(ema) : std::span<float>(), flat_span(first_moment),
+          flat_span(second_moment)};
+}
+
+Trainer::InMemory Trainer::in_memory() {
+  return {state_.weights().cpu(), ema_.defined() ? ema_.cpu() : ema_, step_.optimizer().first_moment().cpu(),
+          step_.optimizer().second_moment().cpu()};
+}
+
+void Trainer::load(const InMemory& buffers) {
+  state_.weights().copy_(buffers.weights);
+  if (ema_.defined()) {
+    ema_.copy_(buffers.ema);
+  }
+  step_.optimizer().first_moment().copy_(buffers.first_moment);
+  step_.optimizer().second_moment().copy_(buffers.second_moment);
 }
 
 void Trainer::run() {
   const TrainConfig& config = job_.config;
   const Digest layout = state_.layout().digest();
+  InMemory buffers = in_memory();
   if (std::optional<TrainClock> found =
-          agreed(group_, [&] { return read_checkpoint(job_.folder, job_.key, layout, buffers(), log_); })) {
+          agreed(group_, [&] { return read_checkpoint(job_.folder, job_.key, layout, buffers.spans(), log_); })) {
+    load(buffers);
     clock_ = std::move(*found);
-    optimizer_.set_steps(clock_.steps);
+    step_.optimizer().set_steps(clock_.steps);
     log_.info(fmt::format("{}: goes on after {} images", job_.title, clock_.images));
   }
+  buffers = {};
   check_same_start();
   Progress progress(log_, job_.title, config.images, "images", clock_.images);
-  BatchMaker maker(images_, config, job_.seeds, job_.scope, model_.schedule->steps());
+  BatchMaker maker(images_, config, job_.seeds, job_.scope, model_.autoencoder, model_.schedule->steps());
   const std::int64_t share = config.batch / group_.size();
   const auto prepare = [&](std::uint64_t images) {
     return maker.make(images + static_cast<std::uint64_t>(group_.rank() * share), share);
@@ -90,7 +102,9 @@ void Trainer::run() {
 
     const std::uint64_t before = clock_.images;
     clock_.add_step(loss, config.batch);
-    update_ema(ema_, state_.weights(), ema_decay(config, clock_.images));
+    if (ema_.defined()) {
+      update_ema(ema_, state_.weights(), ema_decay(config, clock_.images));
+    }
     clock_.seconds += std::chrono::duration<double>(Clock::now() - start).count();
     record(before);
     progress.advance_to(clock_.images, fmt::format("loss {:.4f}", loss));
@@ -102,6 +116,9 @@ void Trainer::run() {
     const bool finished = clock_.images >= config.images;
     if (stop[0] != 0 || finished || passed(before, clock_.images, config.checkpoint_images)) {
       checkpoint();
+    }
+    if (passed(before, clock_.images, config.sample_images)) {
+      draw_samples();
     }
     if (stop[0] != 0 && !finished) {
       throw Interrupted(
@@ -124,33 +141,14 @@ void Trainer::check_same_start() const {
   }
 }
 
-// Forward, backward, gradients over the group, optimizer; returns the loss over the whole batch.
+// One optimizer step; returns the loss over the whole batch.
 double Trainer::step(const Batch& batch) {
-  state_.gradients().zero_();
-  at::Tensor text;
-  if (job_.config.train_text_encoder) {
-    text = model_.encode_text(batch.captions);
-  } else {
-    const at::NoGradGuard no_grad;
-    text = model_.encode_text(batch.captions);
+  const StepResult result = step_.accumulate(batch);
+  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
+    throw_non_finite(result.loss);
   }
-  const at::Tensor loss = denoising_loss(model_, batch.images, batch.noise, batch.timesteps, text).mean();
-  loss.backward();
-
-  std::array<double, 1> mean_loss = {loss.item<double>()};
-  if (group_.size() > 1) {
-    group_.all_reduce_sum(state_.gradient_span());
-    state_.gradients().div_(group_.size());
-    group_.all_reduce_sum(std::span<double>(mean_loss));
-    mean_loss[0] /= group_.size();
-  }
-  const double norm = state_.gradients().norm().item<double>();
-  if (!std::isfinite(mean_loss[0]) || !std::isfinite(norm)) {
-    throw_non_finite(mean_loss[0]);
-  }
-  state_.scale_gradients(job_.config.clip_norm, norm);
-  optimizer_.step(learning_rate_at(job_.config, clock_.images));
-  return mean_loss[0];
+  step_.apply(result, clock_.images);
+  return result.loss;
 }
 
 // Names what is not finite. All ranks come here together, since after the all-reduce all hold the same gradients.
@@ -182,8 +180,8 @@ void Trainer::record(std::uint64_t before) {
   LossPoint& point = clock_.add_point(learning_rate_at(config, before));
   if (validate && !validation_.captions.empty()) {
     point.held_out_loss = held_out_loss();
-    log_.info(fmt::format("{}: {} images, loss {:.4f}, held-out loss {:.4f} (EMA)", job_.title, point.images,
-                          point.loss, point.held_out_loss));
+    log_.info(fmt::format("{}: {} images, loss {:.4f}, held-out loss {:.4f}{}", job_.title, point.images, point.loss,
+                          point.held_out_loss, ema_.defined() ? " (EMA)" : ""));
   }
 }
 
@@ -202,13 +200,32 @@ void Trainer::checkpoint() {
     if (group_.rank() != 0) {
       return;
     }
-    write_checkpoint(job_.folder, job_.key, state_.layout().digest(), clock_, buffers());
+    write_checkpoint(job_.folder, job_.key, state_.layout().digest(), clock_, in_memory().spans());
     if (job_.config.snapshots) {
       const EmaScope ema(*this);
       AtomicFolder snapshot(job_.folder / "snapshot");
-      save_model(snapshot.partial(), model_, {{"images", std::to_string(clock_.images)}, {"weights", "ema"}});
+      save_model(snapshot.partial(), model_,
+                 {{"images", std::to_string(clock_.images)}, {"weights", ema_.defined() ? "ema" : "raw"}});
       snapshot.commit();
     }
+  });
+}
+
+// One picture of all prompts, always from the same noise.
+void Trainer::draw_samples() {
+  agreed(group_, [&] {
+    if (group_.rank() != 0) {
+      return;
+    }
+    const EmaScope ema(*this);
+    const std::int64_t side = model_.config.unet.sample_size * model_.autoencoder->factor();
+    const auto count = static_cast<std::int64_t>(job_.config.sample_prompts.size());
+    const std::vector<Image> images = sample_images(
+        model_, job_.config.sample_prompts, sample_noise(model_, job_.seeds, 0, count, side, side), SampleOptions());
+    const int zoom = side < small_image ? sample_zoom : 1;
+    std::filesystem::create_directories(job_.folder / samples_folder);
+    write_png(job_.folder / samples_folder / fmt::format("images-{:012}.png", clock_.images),
+              image_grid(images, std::min<int>(8, static_cast<int>(count)), 2, zoom));
   });
 }
 
@@ -225,14 +242,19 @@ void Trainer::write_curve(const std::filesystem::path& path) const {
   write_file_atomically(path, lines);
 }
 
-Trainer::EmaScope::EmaScope(Trainer& trainer) : trainer_(trainer), raw_(trainer.state_.weights().clone()) {
-  const at::NoGradGuard no_grad;
-  trainer_.state_.weights().copy_(trainer_.ema_);
+Trainer::EmaScope::EmaScope(Trainer& trainer) : trainer_(trainer) {
+  if (trainer_.ema_.defined()) {
+    const at::NoGradGuard no_grad;
+    raw_ = trainer_.state_.weights().clone();
+    trainer_.state_.weights().copy_(trainer_.ema_);
+  }
 }
 
 Trainer::EmaScope::~EmaScope() {
-  const at::NoGradGuard no_grad;
-  trainer_.state_.weights().copy_(raw_);
+  if (raw_.defined()) {
+    const at::NoGradGuard no_grad;
+    trainer_.state_.weights().copy_(raw_);
+  }
 }
 
 }  // namespace soup

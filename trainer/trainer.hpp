@@ -13,13 +13,12 @@
 #include "core/log.hpp"
 #include "core/random.hpp"
 #include "launch/communicator.hpp"
-#include "trainer/adamw.hpp"
 #include "trainer/batch.hpp"
 #include "trainer/checkpoint.hpp"
-#include "trainer/flat_state.hpp"
 #include "trainer/model.hpp"
 #include "trainer/train_config.hpp"
 #include "trainer/training_images.hpp"
+#include "trainer/training_step.hpp"
 
 namespace soup {
 
@@ -51,11 +50,14 @@ class Trainer {
   // stays. All ranks throw alike.
   void run();
 
+  // Where pictures of sample_prompts go, below the job's folder.
+  static constexpr const char* samples_folder = "samples";
+
   // Writes loss.jsonl: one line per point of the curve.
   void write_curve(const std::filesystem::path& path) const;
   [[nodiscard]] const TrainClock& clock() const { return clock_; }
 
-  // While it lives the model holds the EMA weights instead of the raw ones.
+  // While it lives the model holds the EMA weights, where they are kept, instead of the raw ones.
   class EmaScope {
    public:
     explicit EmaScope(Trainer& trainer);
@@ -70,12 +72,22 @@ class Trainer {
 
  private:
   double step(const Batch& batch);
+  void draw_samples();
   void check_same_start() const;
   [[noreturn]] void throw_non_finite(double loss) const;
   void record(std::uint64_t before);
   void checkpoint();
   [[nodiscard]] double held_out_loss();
-  [[nodiscard]] TrainBuffers buffers();
+  // The flat buffers in memory: the tensors themselves, or copies of those on a GPU.
+  struct InMemory {
+    at::Tensor weights;
+    at::Tensor ema;
+    at::Tensor first_moment;
+    at::Tensor second_moment;
+    [[nodiscard]] TrainBuffers spans();
+  };
+  [[nodiscard]] InMemory in_memory();
+  void load(const InMemory& buffers);
 
   DiffusionModel& model_;
   std::shared_ptr<const TrainingImages> images_;
@@ -83,9 +95,9 @@ class Trainer {
   TrainJob job_;
   Communicator& group_;
   Log& log_;
-  FlatState state_;
-  AdamW optimizer_;
-  at::Tensor ema_;
+  TrainingStep step_;
+  FlatState& state_;
+  at::Tensor ema_;  // undefined where only raw weights are kept
   TrainClock clock_;
 };
 

@@ -19,6 +19,9 @@ class UNet2DConditionModel : public torch::nn::Module {
   // out_channels, H, W].
   at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& text);
   [[nodiscard]] const UNetConfig& config() const;
+  // Whether the blocks' activations are forgotten and computed again in the backward pass: a third more time for a
+  // fraction of the memory.
+  void recompute_activations(bool recompute);
 
  private:
   struct Blocks;

@@ -96,5 +96,21 @@ TEST(Split, KeepsEmptyParts) {
   EXPECT_EQ(split("abc", ','), Strings{"abc"});
 }
 
+TEST(Text, PatternsMatchTheWholeText) {
+  EXPECT_TRUE(matches_pattern("", ""));
+  EXPECT_TRUE(matches_pattern("", "*"));
+  EXPECT_FALSE(matches_pattern("", "a"));
+  EXPECT_TRUE(matches_pattern("unet.mid_block.attentions.0", "unet.mid_block.*"));
+  EXPECT_TRUE(matches_pattern("unet.mid_block.attentions.0", "*attentions*"));
+  EXPECT_TRUE(matches_pattern("unet.mid_block.attentions.0", "*.0"));
+  EXPECT_FALSE(matches_pattern("unet.mid_block.attentions.0", "attentions"));
+  EXPECT_FALSE(matches_pattern("unet.mid_block.attentions.0", "unet"));
+  EXPECT_TRUE(matches_pattern("aaab", "*a*b"));
+  EXPECT_TRUE(matches_pattern("abcabd", "*ab*d")) << "the star has to take more than its first chance";
+  EXPECT_FALSE(matches_pattern("abcabd", "*abd*c"));
+  EXPECT_TRUE(matches_pattern("ab", "a**b"));
+  EXPECT_FALSE(matches_pattern(std::string(2000, 'a'), "*a*a*a*a*a*a*a*a*a*b")) << "in no long time";
+}
+
 }  // namespace
 }  // namespace soup

@@ -1,0 +1,106 @@
+// One optimizer step.
+#include "trainer/training_step.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/nn/module.h>
+
+#include <algorithm>
+#include <array>
+
+#include "trainer/autocast.hpp"
+
+namespace soup {
+
+namespace {
+
+// The model as this training sees it: the noise schedule may be another than its base's.
+const NoiseSchedule& adapt_schedule(DiffusionModel& model, const TrainConfig& config) {
+  ScheduleConfig schedule = model.config.schedule;
+  if (config.prediction_type != "model") {
+    schedule.prediction_type = config.prediction_type;
+  }
+  if (config.zero_terminal_snr) {
+    schedule.rescale_betas_zero_snr = true;
+    schedule.timestep_spacing =
+        "trailing";  // else no sampler begins at the last timestep (Lin et al. 2024, section 3.3)
+  }
+  model.set_schedule(schedule);
+  return *model.schedule;
+}
+
+std::vector<TrainedPart> trained_parts(const DiffusionModel& model, const TrainConfig& config) {
+  std::vector<TrainedPart> parts = {{"unet", model.unet.get()}};
+  if (config.train_text_encoder) {
+    parts.push_back({"text_encoder", model.text_encoder.get()});
+  }
+  return parts;
+}
+
+at::Tensor part_of(const at::Tensor& tensor, std::int64_t first, std::int64_t count, at::Device device) {
+  return tensor.defined() ? tensor.narrow(0, first, count).to(device, /*non_blocking=*/true) : tensor;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(DiffusionModel& model, const TrainConfig& config, Communicator& group)
+    : model_(model),
+      config_(config),
+      group_(group),
+      objective_(adapt_schedule(model, config), model.device(), config.min_snr_gamma),
+      state_(trained_parts(model, config), config.frozen),
+      optimizer_(state_, config) {
+  model_.unet->recompute_activations(config.recompute_activations);
+}
+
+at::Tensor TrainingStep::latents_of(const Batch& batch, std::int64_t first, std::int64_t count) const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor images = part_of(batch.images, first, count, model_.device());
+  return model_.autoencoder->latents(model_.autoencoder->encode(images),
+                                     part_of(batch.latent_noise, first, count, model_.device()));
+}
+
+at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) const {
+  const std::vector<std::string> captions(batch.captions.begin() + first, batch.captions.begin() + first + count);
+  const at::AutoGradMode train(config_.train_text_encoder);
+  return model_.encode_text(captions);
+}
+
+StepResult TrainingStep::accumulate(const Batch& batch) {
+  state_.gradients().zero_();
+  const std::int64_t share = batch.timesteps.size(0);
+  const std::int64_t micro_batch = config_.micro_batch > 0 ? std::min(config_.micro_batch, share) : share;
+  at::Tensor loss_sum = at::zeros({}, at::TensorOptions().device(model_.device()));
+  for (std::int64_t first = 0; first < share; first += micro_batch) {
+    const std::int64_t count = std::min(micro_batch, share - first);
+    at::Tensor loss;
+    {
+      const AutocastScope autocast(model_.device(), config_.precision == "bf16");
+      const LatentNoise noise{.added = part_of(batch.noise.added, first, count, model_.device()),
+                              .seen = part_of(batch.noise.seen, first, count, model_.device())};
+      const at::Tensor losses =
+          denoising_loss(model_, objective_, latents_of(batch, first, count), noise,
+                         part_of(batch.timesteps, first, count, model_.device()), text_of(batch, first, count));
+      // The mean over the whole share, whatever the micro-batches.
+      loss = count == share ? losses.mean() : losses.sum() / share;
+    }
+    loss.backward();
+    loss_sum += loss.detach();
+  }
+  std::array<double, 1> mean_loss = {loss_sum.item<double>()};
+  if (group_.size() > 1) {
+    state_.average_gradients(group_);
+    group_.all_reduce_sum(std::span<double>(mean_loss));
+    mean_loss[0] /= group_.size();
+  }
+  return {.loss = mean_loss[0], .gradient_norm = state_.gradients().norm().item<double>()};
+}
+
+void TrainingStep::apply(const StepResult& result, std::uint64_t images) {
+  state_.scale_gradients(config_.clip_norm, result.gradient_norm);
+  const double factor = learning_rate_factor(config_, images);
+  const std::array<double, 2> rates = {config_.learning_rate * factor,
+                                       config_.text_encoder_learning_rate.value_or(config_.learning_rate) * factor};
+  optimizer_.step(rates);
+}
+
+}  // namespace soup
