@@ -110,6 +110,18 @@ void check_train(const Checker& check, const std::string& path, const TrainConfi
         fmt::format("{} images of warm-up, but only {} images are trained on", train.warmup_images, train.images),
         "warm-up is the first part of the training");
   }
+  if (train.text_encoder_learning_rate && !train.train_text_encoder) {
+    check.fail(path + ".text_encoder_learning_rate", "stands beside train_text_encoder: false",
+               "set train_text_encoder to true, or leave the rate out");
+  }
+  if (train.zero_terminal_snr && train.prediction_type == "epsilon") {
+    check.fail(path + ".zero_terminal_snr",
+               "stands beside prediction_type: epsilon, and pure noise says nothing about an image",
+               "write prediction_type: v_prediction");
+  }
+  if (train.sample_images > 0 && train.sample_prompts.empty()) {
+    check.fail(path + ".sample_images", "asks for pictures, but sample_prompts is empty", "name some captions there");
+  }
 }
 
 void check_unet(const Checker& check, const std::string& path, const UNetConfig& unet) {
@@ -188,8 +200,9 @@ void check_architecture(const Checker& check, const Experiment& experiment) {
                fmt::format("{} is not below beta_end = {}", model.schedule.beta_start, model.schedule.beta_end));
   }
   if (experiment.evaluation.sampling.sampler.steps > model.schedule.num_train_timesteps) {
-    check.fail("evaluation.steps", fmt::format("{} steps, but the schedule has {} (num_train_timesteps)",
-                                               experiment.evaluation.sampling.sampler.steps, model.schedule.num_train_timesteps));
+    check.fail("evaluation.steps",
+               fmt::format("{} steps, but the schedule has {} (num_train_timesteps)",
+                           experiment.evaluation.sampling.sampler.steps, model.schedule.num_train_timesteps));
   }
 }
 

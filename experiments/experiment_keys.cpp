@@ -12,9 +12,9 @@ namespace {
 
 constexpr std::int64_t many_images = 1'000'000'000'000;
 constexpr std::array<std::string_view, 3> duplicate_choices = {"report", "refuse", "drop"};
-constexpr std::array<std::string_view, 2> learning_rate_schedules = {"constant", "cosine"};
 constexpr std::array<std::string_view, 3> beta_schedules = {"squaredcos_cap_v2", "linear", "scaled_linear"};
 constexpr std::array<std::string_view, 3> prediction_types = {"v_prediction", "epsilon", "sample"};
+constexpr std::array<std::string_view, 4> trained_predictions = {"model", "v_prediction", "epsilon", "sample"};
 constexpr std::array<std::string_view, 3> timestep_spacings = {"leading", "trailing", "linspace"};
 constexpr std::array<std::string_view, 2> autoencoders = {"identity", "space_to_depth_2"};
 constexpr std::array<std::string_view, 2> down_blocks = {"DownBlock2D", "CrossAttnDownBlock2D"};
@@ -152,7 +152,11 @@ void describe(Keys& keys, LaunchConfig& launch) {
 void describe(Keys& keys, TrainConfig& train) {
   keys.whole("images", train.images, {1, many_images});
   keys.whole("batch", train.batch, {1, 65536});
+  keys.whole("micro_batch", train.micro_batch, {0, 65536});
+  keys.word("precision", train.precision, precisions);
+  keys.truth("recompute_activations", train.recompute_activations);
   keys.number("learning_rate", train.learning_rate, {.least = 0.0, .most = 1.0, .above_least = true});
+  keys.optional_number("text_encoder_learning_rate", train.text_encoder_learning_rate, {0.0, 1.0});
   keys.whole("warmup_images", train.warmup_images, {0, many_images});
   keys.word("lr_schedule", train.lr_schedule, learning_rate_schedules);
   keys.number("final_lr_fraction", train.final_lr_fraction, {0.0, 1.0});
@@ -161,15 +165,24 @@ void describe(Keys& keys, TrainConfig& train) {
   keys.number("beta2", train.beta2, {.least = 0.0, .most = 1.0, .below_most = true});
   keys.number("epsilon", train.epsilon, {.least = 0.0, .most = 1.0, .above_least = true});
   keys.number("clip_norm", train.clip_norm, {0.0, 1e6});
+  keys.word("prediction_type", train.prediction_type, trained_predictions);
+  keys.truth("zero_terminal_snr", train.zero_terminal_snr);
+  keys.number("min_snr_gamma", train.min_snr_gamma, {0.0, 1e6});
+  keys.number("noise_offset", train.noise_offset, {0.0, 1.0});
+  keys.number("input_perturbation", train.input_perturbation, {0.0, 1.0});
   keys.number("caption_dropout", train.caption_dropout, {0.0, 1.0});
   keys.number("style_dropout", train.style_dropout, {0.0, 1.0});
   keys.whole("ema_halflife_images", train.ema_halflife_images, {0, many_images});
   keys.number("ema_rampup", train.ema_rampup, {0.0, 1.0});
+  keys.word("keep_weights", train.keep_weights, kept_weights);
   keys.truth("train_text_encoder", train.train_text_encoder);
+  keys.text_list("frozen", train.frozen);
   keys.whole("checkpoint_images", train.checkpoint_images, {1, many_images});
   keys.whole("log_images", train.log_images, {1, many_images});
   keys.whole("validate_images", train.validate_images, {0, many_images});
   keys.truth("snapshots", train.snapshots);
+  keys.whole("sample_images", train.sample_images, {0, many_images});
+  keys.text_list("sample_prompts", train.sample_prompts);
 }
 
 void describe(Keys& keys, ScorerConfig& scorer) {

@@ -177,7 +177,8 @@ class ScorerLoop {
 
   // No average of the weights is kept: the rate ends at zero, which averages as well.
   TrainBuffers buffers() {
-    return {flat_span(state_.weights()), {}, flat_span(optimizer_.first_moment()), flat_span(optimizer_.second_moment())};
+    return {
+        flat_span(state_.weights()), {}, flat_span(optimizer_.first_moment()), flat_span(optimizer_.second_moment())};
   }
 
   ScorerNetwork& network_;

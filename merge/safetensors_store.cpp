@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <climits>
 #include <cstring>
 #include <set>
 #include <unordered_map>
@@ -14,6 +13,7 @@
 #include "core/file_descriptor.hpp"
 #include "core/safetensors_header.hpp"
 #include "core/text.hpp"
+#include "core/weights_index.hpp"
 #include "merge/strict_json.hpp"
 
 namespace soup {
@@ -65,31 +65,6 @@ class SafetensorsStore final : public WeightStore {
   std::vector<Place> places_;
 };
 
-// Tensor -> file name. Only the names are looked at: total_size is often wrong in published indexes.
-std::map<std::string, std::string> weight_map(const fs::path& index) {
-  const nlohmann::json value = read_json(index);
-  const auto map = value.is_object() ? value.find("weight_map") : value.end();
-  if (map == value.end() || !map->is_object() || map->empty()) {
-    throw DataError(index, "has no \"weight_map\" of tensors to files",
-                    "an index is what transformers and diffusers write beside weights in several files");
-  }
-  std::map<std::string, std::string> files;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string()) {
-      throw DataError(index, fmt::format("weight_map gives tensor {} no file name", excerpt(tensor)));
-    }
-    const auto& name = file.get_ref<const std::string&>();
-    if (name.empty() || name.find('/') != std::string::npos || name.starts_with(".") ||
-        name.find('\0') != std::string::npos || name.size() > NAME_MAX) {
-      throw DataError(index,
-                      fmt::format("weight_map names \"{}\", which is no plain file name in its folder", excerpt(name)),
-                      "an index may only name files that lie beside it");
-    }
-    files.emplace(tensor, name);
-  }
-  return files;
-}
-
 }  // namespace
 
 OpenedWeights open_safetensors(const std::vector<fs::path>& files) {
@@ -113,7 +88,7 @@ OpenedWeights open_safetensors(const std::vector<fs::path>& files) {
 }
 
 OpenedWeights open_safetensors_index(const fs::path& index, std::vector<fs::path>& files) {
-  const std::map<std::string, std::string> map = weight_map(index);
+  const std::map<std::string, std::string> map = weight_map(read_json(index), index);
   std::set<std::string> names;
   for (const auto& [tensor, file] : map) {
     names.insert(file);

@@ -6,15 +6,27 @@
 
 namespace soup {
 
-// Multi-head attention (Vaswani et al. 2017, section 3.2.2) without biases on queries, keys and values.
+// The transformers of one block of the U-Net.
+struct TransformerOptions {
+  std::int64_t heads = 0;          // 0: the block has none
+  std::int64_t layers = 0;         // BasicTransformerBlocks in each
+  std::int64_t context_width = 0;  // of the text states; 0: no cross-attention
+  std::int64_t groups = 0;
+  bool linear_projection = false;  // proj_in and proj_out are Linear (Stable Diffusion 2), not 1 x 1 convolutions (1.x)
+  bool upcast = false;             // attention in float32 whatever the type of the weights, also under autocast
+};
+
+// Multi-head attention (Vaswani et al. 2017, section 3.2.2).
 class Attention : public torch::nn::Module {
  public:
-  Attention(std::int64_t width, std::int64_t context_width, std::int64_t heads);
+  // bias: queries, keys and values have biases, as in an AutoencoderKL.
+  Attention(std::int64_t width, std::int64_t context_width, std::int64_t heads, bool upcast, bool bias = false);
   // tokens [N, L, width], context [N, M, context_width] -> [N, L, width].
   [[nodiscard]] at::Tensor forward(const at::Tensor& tokens, const at::Tensor& context) const;
 
  private:
   std::int64_t heads_;
+  bool upcast_;
   std::shared_ptr<Linear> to_q_;
   std::shared_ptr<Linear> to_k_;
   std::shared_ptr<Linear> to_v_;
@@ -25,13 +37,14 @@ class FeedForward;
 
 class BasicTransformerBlock : public torch::nn::Module {
  public:
-  BasicTransformerBlock(std::int64_t width, std::int64_t context_width, std::int64_t heads);
+  BasicTransformerBlock(std::int64_t width, const TransformerOptions& options);
+  // tokens [N, L, width], text [N, M, context_width] or undefined without cross-attention -> [N, L, width].
   [[nodiscard]] at::Tensor forward(at::Tensor tokens, const at::Tensor& text) const;
 
  private:
   std::shared_ptr<LayerNorm> norm1_;
   std::shared_ptr<Attention> attn1_;
-  std::shared_ptr<LayerNorm> norm2_;
+  std::shared_ptr<LayerNorm> norm2_;  // null without cross-attention, as attn2
   std::shared_ptr<Attention> attn2_;
   std::shared_ptr<LayerNorm> norm3_;
   std::shared_ptr<FeedForward> ff_;
@@ -39,10 +52,8 @@ class BasicTransformerBlock : public torch::nn::Module {
 
 class Transformer2DModel : public torch::nn::Module {
  public:
-  // linear_projection: proj_in and proj_out are Linear (Stable Diffusion 2) instead of 1 x 1 convolutions (1.x).
-  Transformer2DModel(std::int64_t channels, std::int64_t context_width, std::int64_t heads, std::int64_t groups,
-                     std::int64_t layers, bool linear_projection);
-  // image [N, C, H, W], text [N, L, context_width] -> [N, C, H, W].
+  Transformer2DModel(std::int64_t channels, const TransformerOptions& options);
+  // image [N, C, H, W], text as in BasicTransformerBlock -> [N, C, H, W].
   [[nodiscard]] at::Tensor forward(const at::Tensor& image, const at::Tensor& text) const;
 
  private:

@@ -12,7 +12,7 @@
 namespace soup {
 
 BatchMaker::BatchMaker(std::shared_ptr<const TrainingImages> images, const TrainConfig& config, SeedTree seeds,
-                       std::string scope, std::int64_t timesteps)
+                       std::string scope, std::shared_ptr<const Autoencoder> autoencoder, std::int64_t timesteps)
     : images_(std::move(images)),
       config_(config),
       seeds_(seeds),

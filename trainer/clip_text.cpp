@@ -54,21 +54,26 @@ class CausalAttention : public torch::nn::Module {
   std::shared_ptr<Linear> out_proj_;
 };
 
+at::Tensor activate(const std::string& name, const at::Tensor& input) {
+  if (name == "quick_gelu") {
+    return input * at::sigmoid(1.702 * input);  // Hendrycks and Gimpel 2016, section 2
+  }
+  return at::gelu(input, name == "gelu_new" ? "tanh" : "none");  // gelu_new: their approximation by tanh
+}
+
 // "mlp"
 class TextMlp : public torch::nn::Module {
  public:
-  explicit TextMlp(const TextEncoderConfig& config) : quick_(config.hidden_act == "quick_gelu") {
+  explicit TextMlp(const TextEncoderConfig& config) : activation_(config.hidden_act) {
     fc1_ = register_module("fc1", std::make_shared<Linear>(config.hidden_size, config.intermediate_size));
     fc2_ = register_module("fc2", std::make_shared<Linear>(config.intermediate_size, config.hidden_size));
   }
   [[nodiscard]] at::Tensor forward(const at::Tensor& tokens) const {
-    const at::Tensor hidden = fc1_->forward(tokens);
-    // quick_gelu: x sigmoid(1.702 x) (Hendrycks and Gimpel 2016, section 2).
-    return fc2_->forward(quick_ ? hidden * at::sigmoid(1.702 * hidden) : at::gelu(hidden));
+    return fc2_->forward(activate(activation_, fc1_->forward(tokens)));
   }
 
  private:
-  bool quick_;
+  std::string activation_;
   std::shared_ptr<Linear> fc1_;
   std::shared_ptr<Linear> fc2_;
 };
@@ -124,12 +129,16 @@ const TextEncoderConfig& CLIPTextModel::config() const {
   return config_;
 }
 
-at::Tensor CLIPTextModel::forward(const at::Tensor& ids) {
+at::Tensor CLIPTextModel::forward(const at::Tensor& ids, std::int64_t clip_skip) {
   SOUP_REQUIRE(ids.dim() == 2 && ids.size(1) <= config_.max_position_embeddings,
                fmt::format("ids must be [N, L] with L at most {}", config_.max_position_embeddings));
+  if (clip_skip < 1 || clip_skip > config_.num_hidden_layers) {
+    throw ConfigError(fmt::format("clip_skip = {}, but the text encoder has {} layers: 1 is the last, {} the first",
+                                  clip_skip, config_.num_hidden_layers, config_.num_hidden_layers));
+  }
   at::Tensor tokens = blocks_->embeddings->forward(ids);
-  for (const auto& layer : *blocks_->layers) {
-    tokens = layer->forward(std::move(tokens));
+  for (std::int64_t layer = 0; layer <= config_.num_hidden_layers - clip_skip; ++layer) {
+    tokens = (*blocks_->layers)[static_cast<std::size_t>(layer)].forward(std::move(tokens));
   }
   return blocks_->final_layer_norm->forward(tokens);
 }

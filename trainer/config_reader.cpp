@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "core/error.hpp"
+#include "core/atomic_file.hpp"
 
 namespace soup {
 
@@ -98,6 +98,20 @@ bool ConfigReader::is_list(const std::string& key) const {
   return found != json_.end() && found->is_array();
 }
 
+bool ConfigReader::is_null(const std::string& key) {
+  seen_.insert(key);
+  const auto found = json_.find(key);
+  return found != json_.end() && found->is_null();
+}
+
+void ConfigReader::refuse_null(std::initializer_list<const char*> keys) const {
+  for (const char* key : keys) {
+    if (const auto found = json_.find(key); found != json_.end() && found->is_null()) {
+      fail(key, "a value (leave the key out for the default)");
+    }
+  }
+}
+
 void ConfigReader::only(const std::string& key, const nlohmann::json& absent,
                         std::initializer_list<nlohmann::json> implemented) {
   seen_.insert(key);
@@ -122,6 +136,27 @@ void ConfigReader::finish() const {
                       "it may change what the network computes, so it is not skipped");
     }
   }
+}
+
+nlohmann::json read_config_file(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) {
+    throw DataError(path, "does not exist");
+  }
+  const std::string text = read_file(path, 1ULL << 24);
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(path, fmt::format("is not JSON: {}", error.what()));
+  }
+}
+
+std::string first_below(std::int64_t least, std::initializer_list<std::pair<const char*, std::int64_t>> values) {
+  for (const auto& [key, value] : values) {
+    if (value < least) {
+      return fmt::format("{} = {} must be at least {}", key, value, least);
+    }
+  }
+  return {};
 }
 
 }  // namespace soup

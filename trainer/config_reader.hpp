@@ -2,13 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/error.hpp"
+
 namespace soup {
+
+// The releases whose keys and defaults are implemented; written into the files.
+inline constexpr const char* diffusers_release = "0.42.1";
+inline constexpr const char* transformers_release = "5.23.0";
 
 // Every member throws DataError naming the file, the key and its value. Keys that begin with "_" are the writer's own.
 class ConfigReader {
@@ -24,6 +32,10 @@ class ConfigReader {
   std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& fallback);
   std::vector<std::int64_t> integers(const std::string& key, const std::vector<std::int64_t>& fallback);
   [[nodiscard]] bool is_list(const std::string& key) const;
+  // Whether the key is there with the value null. Marks it as known.
+  [[nodiscard]] bool is_null(const std::string& key);
+  // Refuses null for keys whose null is not what their absence is.
+  void refuse_null(std::initializer_list<const char*> keys) const;
 
   // The one value (or values) of `key` that is implemented; an absent key has the value `absent`.
   void only(const std::string& key, const nlohmann::json& absent, std::initializer_list<nlohmann::json> implemented);
@@ -31,16 +43,32 @@ class ConfigReader {
   void ignore(const std::string& key) { seen_.insert(key); }
   // Refuses the keys not asked for.
   void finish() const;
+  // For a check of the caller's own: `key`, which is there, must be `expected`.
+  [[noreturn]] void fail(const std::string& key, const std::string& expected) const;
 
  private:
   // nullptr when absent or null.
   const nlohmann::json* find(const std::string& key);
-  [[noreturn]] void fail(const std::string& key, const std::string& expected) const;
 
   const nlohmann::json& json_;
   std::string where_;
   std::string what_;
   std::set<std::string> seen_;
 };
+
+// A JSON file of at most 16 MiB; throws DataError for what is none.
+nlohmann::json read_config_file(const std::filesystem::path& path);
+
+// "<key> = <value> must be at least <least>" for the first value that is not; "" when all are.
+std::string first_below(std::int64_t least, std::initializer_list<std::pair<const char*, std::int64_t>> values);
+
+// Throws DataError when the configuration, as read from the file `where`, is an impossible one.
+template <class Config>
+Config checked_config(Config config, const std::string& where) {
+  if (const std::string problem = config.problem(); !problem.empty()) {
+    throw DataError(where, problem);
+  }
+  return config;
+}
 
 }  // namespace soup

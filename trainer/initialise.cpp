@@ -40,11 +40,9 @@ double clip_deviation(const std::string& name, const TextEncoderConfig& config) 
   return 1.0 / std::sqrt(width * depth);  // q_proj, k_proj, v_proj, fc2
 }
 
-}  // namespace
-
-void initialise(UNet2DConditionModel& unet, const std::string& prefix, SeedTree seeds) {
+void initialise_convolutions(torch::nn::Module& network, const std::string& prefix, SeedTree seeds) {
   const at::NoGradGuard no_grad;
-  const auto parameters = unet.named_parameters();
+  const auto parameters = network.named_parameters();
   for (const auto& item : parameters) {
     const std::string& name = item.key();
     at::Tensor parameter = item.value();
@@ -57,6 +55,16 @@ void initialise(UNet2DConditionModel& unet, const std::string& prefix, SeedTree 
     const double fan_in = static_cast<double>(weight.numel() / weight.size(0));
     fill_uniform(parameter, 1.0 / std::sqrt(fan_in), seeds.stream("init", prefix + "." + name, 0));
   }
+}
+
+}  // namespace
+
+void initialise(UNet2DConditionModel& unet, const std::string& prefix, SeedTree seeds) {
+  initialise_convolutions(unet, prefix, seeds);
+}
+
+void initialise(AutoencoderKL& vae, const std::string& prefix, SeedTree seeds) {
+  initialise_convolutions(vae, prefix, seeds);
 }
 
 void initialise(CLIPTextModel& text, const std::string& prefix, SeedTree seeds) {

@@ -19,7 +19,10 @@ at::Tensor Linear::forward(const at::Tensor& input) const {
 }
 
 Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride)
-    : stride_(stride), padding_((kernel - 1) / 2) {
+    : Conv2d(in, out, kernel, stride, (kernel - 1) / 2) {}
+
+Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding)
+    : stride_(stride), padding_(padding) {
   weight_ = register_parameter("weight", at::empty({out, in, kernel, kernel}));
   bias_ = register_parameter("bias", at::empty({out}));
 }

@@ -40,10 +40,11 @@ class Linear : public torch::nn::Module {
   at::Tensor bias_;    // [out], or undefined
 };
 
-// [N, in, H, W] -> [N, out, H', W'] with zero padding (kernel - 1) / 2.
+// [N, in, H, W] -> [N, out, H', W'] with zero padding on every side, (kernel - 1) / 2 unless said.
 class Conv2d : public torch::nn::Module {
  public:
   Conv2d(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1);
+  Conv2d(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding);
   at::Tensor forward(const at::Tensor& input) const;
   // For a 1 x 1 kernel: the same map on tokens [N, L, in] -> [N, L, out].
   [[nodiscard]] at::Tensor forward_tokens(const at::Tensor& tokens) const;

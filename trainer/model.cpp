@@ -7,21 +7,35 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "trainer/autoencoder_kl.hpp"
 #include "trainer/initialise.hpp"
 
 namespace soup {
 namespace {
 
+std::shared_ptr<Autoencoder> autoencoder_of(const ModelConfig& config) {
+  if (config.autoencoder == "AutoencoderKL") {
+    return make_autoencoder(std::make_shared<AutoencoderKL>(config.vae));
+  }
+  return make_autoencoder(config.autoencoder);
+}
+
+// Throws ConfigError where the U-Net's channels are not what the autoencoder makes of images.
+void check_channels(const ModelConfig& config, const Autoencoder& autoencoder) {
+  const std::int64_t in = config.unet.in_channels;
+  const std::int64_t out = config.unet.out_channels;
+  const std::int64_t per_channel = autoencoder.latent_channels(1);
+  const bool any_image = config.autoencoder != "AutoencoderKL";  // whose latents are the same for any image
+  if (in != out || (any_image ? in % per_channel : in - per_channel) != 0) {
+    throw ConfigError(fmt::format("the U-Net maps {} channels to {}; autoencoder {} needs both to be {}{}", in, out,
+                                  autoencoder.name(), any_image ? "equal and a multiple of " : "", per_channel));
+  }
+}
+
 // Throws ConfigError where the parts, each possible by itself, do not fit together.
 void check_parts(const ModelConfig& config, const Tokenizer& tokenizer, const Autoencoder& autoencoder) {
-  const std::int64_t per_channel = autoencoder.latent_channels(1);
-  if (config.unet.in_channels != config.unet.out_channels || config.unet.in_channels % per_channel != 0) {
-    throw ConfigError(
-        fmt::format("the U-Net maps {} channels to {}; autoencoder {} needs both to be equal and a "
-                    "multiple of {}",
-                    config.unet.in_channels, config.unet.out_channels, autoencoder.name(), per_channel));
-  }
-  if (config.unet.cross_attention_dim != config.text_encoder.hidden_size) {
+  check_channels(config, autoencoder);
+  if (config.unet.takes_text() && config.unet.cross_attention_dim != config.text_encoder.hidden_size) {
     throw ConfigError(
         fmt::format("the U-Net attends to text of width {} (cross_attention_dim), but the text encoder "
                     "gives {} (hidden_size)",
@@ -41,7 +55,8 @@ void check_parts(const ModelConfig& config, const Tokenizer& tokenizer, const Au
 
 }  // namespace
 
-at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions, std::int64_t* truncated) const {
+at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions, std::int64_t* truncated,
+                                       std::int64_t clip_skip) const {
   const std::int64_t length = tokenizer->max_length();
   at::Tensor ids = at::empty({static_cast<std::int64_t>(captions.size()), length}, at::kLong);
   std::int64_t* row = ids.mutable_data_ptr<std::int64_t>();
@@ -52,7 +67,7 @@ at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions,
       ++*truncated;
     }
   }
-  return text_encoder->forward(ids.to(device()));
+  return text_encoder->forward(ids.to(device()), clip_skip);
 }
 
 at::Device DiffusionModel::device() const {
@@ -77,7 +92,7 @@ at::Tensor DiffusionModel::encode_images(const at::Tensor& images) const {
 DiffusionModel assemble_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer) {
   DiffusionModel model;
   model.config = config;
-  model.autoencoder = make_autoencoder(config.autoencoder);
+  model.autoencoder = autoencoder_of(config);
   check_parts(config, *tokenizer, *model.autoencoder);
   model.unet = std::make_shared<UNet2DConditionModel>(config.unet);
   model.text_encoder = std::make_shared<CLIPTextModel>(config.text_encoder);
@@ -93,6 +108,9 @@ DiffusionModel make_model(const ModelConfig& config, std::shared_ptr<Tokenizer> 
   DiffusionModel model = assemble_model(complete, std::move(tokenizer));
   initialise(*model.unet, "unet", seeds);
   initialise(*model.text_encoder, "text_encoder", seeds);
+  if (auto* vae = dynamic_cast<AutoencoderKL*>(model.autoencoder->network())) {
+    initialise(*vae, "vae", seeds);
+  }
   return model;
 }
 

@@ -13,6 +13,7 @@
 #include "core/tensor_layout.hpp"
 #include "trainer/autoencoder.hpp"
 #include "trainer/clip_text.hpp"
+#include "trainer/model_config.hpp"
 #include "trainer/noise_schedule.hpp"
 #include "trainer/tokenizer.hpp"
 #include "trainer/unet.hpp"
@@ -26,6 +27,7 @@ struct DiffusionModel {
   std::shared_ptr<Tokenizer> tokenizer;
   std::shared_ptr<Autoencoder> autoencoder;
   std::shared_ptr<NoiseSchedule> schedule;
+  std::vector<std::string> remarks;  // what load_model left out, a sentence each, for the user
 
   // Where the weights are.
   [[nodiscard]] at::Device device() const;
@@ -33,22 +35,25 @@ struct DiffusionModel {
   void set_schedule(const ScheduleConfig& schedule_config);
   // Images float [N, C, H, W] in [-1, 1] -> latents, where the autoencoder draws them their mean.
   [[nodiscard]] at::Tensor encode_images(const at::Tensor& images) const;
-  // Captions -> text states [N, L, D]; truncated captions are counted into *truncated when given.
-  [[nodiscard]] at::Tensor encode_text(const std::vector<std::string>& captions,
-                                       std::int64_t* truncated = nullptr) const;
+  // Captions -> text states [N, L, D]; truncated captions are counted into *truncated when given. clip_skip as in
+  // CLIPTextModel::forward.
+  [[nodiscard]] at::Tensor encode_text(const std::vector<std::string>& captions, std::int64_t* truncated = nullptr,
+                                       std::int64_t clip_skip = 1) const;
 };
 
 // The parts with uninitialised weights. Throws ConfigError where the parts do not fit together.
 DiffusionModel assemble_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer);
-// Fresh weights, drawn from stream("init", "unet.<parameter>" or "text_encoder.<parameter>", 0) of the root seed only:
-// every rank and every ingredient draws the same. The text encoder's start and end token ids become the tokenizer's.
+// Fresh weights, drawn from stream("init", "<part>.<parameter>", 0) of the root seed only, with the parts unet,
+// text_encoder and vae: every rank and every ingredient draws the same. The text encoder's start and end token ids
+// become the tokenizer's.
 DiffusionModel make_model(const ModelConfig& config, std::shared_ptr<Tokenizer> tokenizer, SeedTree seeds);
 
 enum class WeightSet { raw, ema };  // folders unet, text_encoder / unet_ema, text_encoder_ema
 
-// Folder: model_index.json, unet/, text_encoder/, tokenizer/, scheduler/, autoencoder/ in diffusers' layout. Loading is
-// strict: missing, unexpected and mis-shaped tensors are listed in one DataError. Half-precision files are widened to
-// float32; pickles (.bin) are never opened. WeightSet::ema falls back to raw for a part that has no _ema folder.
+// Folder: model_index.json, unet/, text_encoder/, tokenizer/, scheduler/ and vae/ in diffusers' layout; instead of
+// vae/, autoencoder/ for those without weights. Loading is strict: missing, unexpected, mis-shaped and non-finite
+// tensors are listed in one DataError. Weights may be in several files (weight_places.hpp), half precision is widened
+// to float32; pickles (.bin) are never opened. WeightSet::ema falls back to raw for a part that has no _ema folder.
 DiffusionModel load_model(const std::filesystem::path& folder, WeightSet weights = WeightSet::raw);
 // Whether WeightSet::ema is anything else than the raw weights.
 [[nodiscard]] bool has_ema_weights(const std::filesystem::path& folder);

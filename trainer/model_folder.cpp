@@ -1,11 +1,15 @@
 // A model's folder on disk, in diffusers' layout.
-#include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "trainer/autoencoder_kl.hpp"
+#include "trainer/config_reader.hpp"
 #include "trainer/model.hpp"
+#include "trainer/model_index.hpp"
 #include "trainer/weight_file.hpp"
+#include "trainer/weight_places.hpp"
 
 namespace soup {
 namespace {
@@ -13,75 +17,35 @@ namespace {
 using nlohmann::json;
 using std::filesystem::path;
 
-constexpr const char* unet_file = "diffusion_pytorch_model.safetensors";
-constexpr const char* text_file = "model.safetensors";
+// What diffusers and transformers call a part's weights, without ".safetensors".
+constexpr const char* diffusers_stem = "diffusion_pytorch_model";
+constexpr const char* transformers_stem = "model";
 // transformers 4 knows CLIPTextModel's tensors only with this prefix (without it, it warns and takes random weights);
 // transformers 5 reads both forms and may write either.
 constexpr const char* text_prefix = "text_model.";
 constexpr int autoencoder_version = 1;
+constexpr const char* kl_autoencoder = "AutoencoderKL";
 
-json read_json(const path& file) {
-  const std::string text = read_file(file, 1ULL << 24);
-  try {
-    return json::parse(text);
-  } catch (const json::exception& error) {
-    throw DataError(file, fmt::format("is not JSON: {}", error.what()));
-  }
-}
-
-void write_json(const path& file, const json& value) {
-  write_file_atomically(file, value.dump(2) + "\n");
-}
-
-void make_folder(const path& folder) {
+// `folder` is made when absent.
+void write_json_into(const path& folder, const char* name, const json& value) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) {
     throw DataError(folder, fmt::format("cannot be created: {}", error.message()));
   }
+  write_file_atomically(folder / name, value.dump(2) + "\n");
 }
 
-// What diffusers' DiffusionPipeline reads to find the parts. The autoencoder has no weights and is not diffusers', so
-// the VAE's place is empty.
-json model_index() {
-  const json absent = {nullptr, nullptr};
-  return {{"_class_name", "StableDiffusionPipeline"},
-          {"_diffusers_version", "0.42.1"},
-          {"feature_extractor", absent},
-          {"image_encoder", absent},
-          {"requires_safety_checker", false},
-          {"safety_checker", absent},
-          {"scheduler", {"diffusers", "DDIMScheduler"}},
-          {"text_encoder", {"transformers", "CLIPTextModel"}},
-          {"tokenizer", {"transformers", "CLIPTokenizer"}},
-          {"unet", {"diffusers", "UNet2DConditionModel"}},
-          {"vae", absent}};
-}
-
-void check_model_index(const path& folder) {
-  const path file = folder / "model_index.json";
-  if (!std::filesystem::exists(file)) {
-    throw DataError(file, "does not exist, so its folder is not a model",
-                    "give the folder that holds unet/ and text_encoder/");
-  }
-  const json index = read_json(file);
-  const std::pair<const char*, const char*> needed[] = {
-      {"unet", "UNet2DConditionModel"}, {"text_encoder", "CLIPTextModel"}, {"tokenizer", "CLIPTokenizer"}};
-  for (const auto& [part, name] : needed) {
-    const json entry = index.is_object() ? index.value(part, json()) : json();
-    if (!entry.is_array() || entry.size() != 2 || entry[1] != name) {
-      throw DataError(file, fmt::format("names {} as {}, but only {} is implemented", entry.dump(), part, name));
-    }
-  }
+path weights_path(const path& folder, const char* stem) {
+  return folder / (std::string(stem) + ".safetensors");
 }
 
 std::string read_autoencoder(const path& folder) {
   const path file = folder / "autoencoder" / "config.json";
   if (!std::filesystem::exists(file)) {
-    throw DataError(file, "does not exist",
-                    std::filesystem::exists(folder / "vae") ? "its vae/ (AutoencoderKL) is not implemented yet" : "");
+    throw DataError(file, "does not exist, and model_index.json names no vae: there is no way from images to latents");
   }
-  const json config = read_json(file);
+  const json config = read_config_file(file);
   if (!config.is_object() || config.value("version", json()) != autoencoder_version ||
       !config.value("name", json()).is_string()) {
     throw DataError(
@@ -95,33 +59,57 @@ path part_folder(const path& folder, const std::string& part, WeightSet weights)
   return weights == WeightSet::ema && std::filesystem::exists(ema) ? ema : folder / part;
 }
 
+template <class Config>
+Config read_part_config(const path& file) {
+  return Config::from_json(read_config_file(file), file.string());
+}
+
+ModelConfig read_configs(const path& folder, const path& unet, const path& text, bool has_vae) {
+  ModelConfig config;
+  config.unet = read_part_config<UNetConfig>(unet / "config.json");
+  config.text_encoder = read_part_config<TextEncoderConfig>(text / "config.json");
+  config.schedule = read_part_config<ScheduleConfig>(folder / "scheduler" / "scheduler_config.json");
+  if (!has_vae) {
+    config.autoencoder = read_autoencoder(folder);
+    return config;
+  }
+  if (std::filesystem::exists(folder / "autoencoder")) {
+    throw DataError(folder, "has both vae/ and autoencoder/", "take away the one it was not trained with");
+  }
+  config.autoencoder = kl_autoencoder;
+  config.vae = read_part_config<AutoencoderKLConfig>(folder / "vae" / "config.json");
+  return config;
+}
+
 }  // namespace
 
 void save_unet(const path& folder, const UNet2DConditionModel& unet,
                const std::map<std::string, std::string>& metadata) {
-  make_folder(folder);
-  write_json(folder / "config.json", unet.config().to_json());
-  save_weights(folder / unet_file, unet, metadata);
+  write_json_into(folder, "config.json", unet.config().to_json());
+  save_weights(weights_path(folder, diffusers_stem), unet, metadata);
 }
 
 void save_text_encoder(const path& folder, const CLIPTextModel& text,
                        const std::map<std::string, std::string>& metadata) {
-  make_folder(folder);
-  write_json(folder / "config.json", text.config().to_json());
-  save_weights(folder / text_file, text, metadata, text_prefix);
+  write_json_into(folder, "config.json", text.config().to_json());
+  save_weights(weights_path(folder, transformers_stem), text, metadata, text_prefix);
 }
 
 void save_model(const path& folder, const DiffusionModel& model, const std::map<std::string, std::string>& metadata) {
   save_unet(folder / "unet", *model.unet, metadata);
   save_text_encoder(folder / "text_encoder", *model.text_encoder, metadata);
-  make_folder(folder / "tokenizer");
+  write_json_into(folder / "scheduler", "scheduler_config.json", model.config.schedule.to_json());
+  std::filesystem::create_directories(folder / "tokenizer");
   model.tokenizer->save(folder / "tokenizer");
-  make_folder(folder / "scheduler");
-  write_json(folder / "scheduler" / "scheduler_config.json", model.config.schedule.to_json());
-  make_folder(folder / "autoencoder");
-  write_json(folder / "autoencoder" / "config.json",
-             {{"name", model.autoencoder->name()}, {"version", autoencoder_version}});
-  write_json(folder / "model_index.json", model_index());
+  const auto* vae = dynamic_cast<const AutoencoderKL*>(model.autoencoder->network());
+  if (vae != nullptr) {
+    write_json_into(folder / "vae", "config.json", vae->config().to_json());
+    save_weights(weights_path(folder / "vae", diffusers_stem), *vae, metadata);
+  } else {
+    write_json_into(folder / "autoencoder", "config.json",
+                    {{"name", model.autoencoder->name()}, {"version", autoencoder_version}});
+  }
+  write_json_into(folder, "model_index.json", model_index_json(vae != nullptr));
 }
 
 bool has_ema_weights(const path& folder) {
@@ -130,17 +118,15 @@ bool has_ema_weights(const path& folder) {
 }
 
 DiffusionModel load_model(const path& folder, WeightSet weights) {
-  check_model_index(folder);
+  const ModelIndex index = read_model_index(folder);
   const path unet = part_folder(folder, "unet", weights);
   const path text = part_folder(folder, "text_encoder", weights);
-  const auto config_of = []<class Config>(const path& file, std::type_identity<Config>) {
-    return Config::from_json(read_json(file), file.string());
-  };
-  ModelConfig config;
-  config.unet = config_of(unet / "config.json", std::type_identity<UNetConfig>());
-  config.text_encoder = config_of(text / "config.json", std::type_identity<TextEncoderConfig>());
-  config.schedule = config_of(folder / "scheduler" / "scheduler_config.json", std::type_identity<ScheduleConfig>());
-  config.autoencoder = read_autoencoder(folder);
+  const ModelConfig config = read_configs(folder, unet, text, index.has_vae);
+  // Found before anything large is made, so that a missing file is said at once.
+  const std::vector<path> unet_files = find_weights(unet, diffusers_stem);
+  const std::vector<path> text_files = find_weights(text, transformers_stem);
+  const std::vector<path> vae_files =
+      index.has_vae ? find_weights(folder / "vae", diffusers_stem) : std::vector<path>();
   auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::load(folder / "tokenizer"));
   DiffusionModel model;
   try {
@@ -148,8 +134,15 @@ DiffusionModel load_model(const path& folder, WeightSet weights) {
   } catch (const ConfigError& error) {
     throw DataError(folder, error.message(), error.hint());
   }
-  load_weights(unet / unet_file, *model.unet);
-  load_weights(text / text_file, *model.text_encoder, text_prefix);
+  load_weights(unet_files, *model.unet);
+  load_weights(text_files, *model.text_encoder, text_encoder_name);
+  if (index.has_vae) {
+    load_weights(vae_files, *model.autoencoder->network(), autoencoder_name);
+  }
+  if (!index.left_out.empty()) {
+    model.remarks.push_back(
+        fmt::format("{}: {} left out, soup has no use for it", folder.string(), fmt::join(index.left_out, ", ")));
+  }
   return model;
 }
 

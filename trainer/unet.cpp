@@ -14,16 +14,14 @@
 namespace soup {
 namespace {
 
-// Sinusoids of the timestep (Vaswani et al. 2017, section 3.5; cosines first, as flip_sin_to_cos = true and
-// freq_shift = 0 mean): [N] -> [N, width].
-at::Tensor timestep_embedding(const at::Tensor& timesteps, const at::Tensor& frequencies) {
-  const at::Tensor angles = timesteps.to(frequencies.scalar_type()).unsqueeze(-1) * frequencies;
-  return at::cat({at::cos(angles), at::sin(angles)}, -1);
-}
-
-at::Tensor embedding_frequencies(std::int64_t width) {
-  const std::int64_t half = width / 2;
-  return at::exp(at::arange(half, at::kFloat) * -std::log(10000.0) / static_cast<double>(half));
+// Sinusoids of the timestep (Vaswani et al. 2017, section 3.5): [N] -> [N, width].
+at::Tensor timestep_embedding(const at::Tensor& timesteps, const UNetConfig& config) {
+  const std::int64_t half = config.block_out_channels[0] / 2;
+  const at::Tensor frequencies = at::exp(at::arange(half, timesteps.options().dtype(at::kFloat)) * -std::log(10000.0) /
+                                         static_cast<double>(half - config.freq_shift));
+  const at::Tensor angles = timesteps.to(at::kFloat).unsqueeze(-1) * frequencies;
+  return config.flip_sin_to_cos ? at::cat({at::cos(angles), at::sin(angles)}, -1)
+                                : at::cat({at::sin(angles), at::cos(angles)}, -1);
 }
 
 class TimestepEmbedding : public torch::nn::Module {
@@ -41,19 +39,24 @@ class TimestepEmbedding : public torch::nn::Module {
   std::shared_ptr<Linear> linear_2_;
 };
 
-bool has_attention(const std::string& block_type) {
-  return block_type.starts_with("CrossAttn");
+// The transformers at one level of the network; none when it `has` none.
+TransformerOptions transformers_of(const UNetConfig& config, std::size_t level, bool has) {
+  return {.heads = has ? config.heads(level) : 0,
+          .layers = config.transformer_layers(level),
+          .context_width = config.cross_attention_dim,
+          .groups = config.norm_num_groups,
+          .linear_projection = config.use_linear_projection,
+          .upcast = config.upcast_attention};
 }
 
 }  // namespace
 
 struct UNet2DConditionModel::Blocks {
-  at::Tensor frequencies;
   std::shared_ptr<Conv2d> conv_in;
   std::shared_ptr<TimestepEmbedding> time_embedding;
   std::shared_ptr<ModuleSequence<DownBlock>> down_blocks;
   std::shared_ptr<ModuleSequence<UpBlock>> up_blocks;
-  std::shared_ptr<MidBlock> mid_block;
+  std::shared_ptr<MidBlock> mid_block;  // may be null
   std::shared_ptr<GroupNorm> conv_norm_out;
   std::shared_ptr<Conv2d> conv_out;
 };
@@ -65,15 +68,9 @@ UNet2DConditionModel::UNet2DConditionModel(const UNetConfig& config)
   }
   const std::vector<std::int64_t>& channels = config.block_out_channels;
   const std::size_t depth = channels.size();
-  BlockOptions options;
-  options.time_width = 4 * channels[0];
-  options.context_width = config.cross_attention_dim;
-  options.groups = config.norm_num_groups;
-  options.norm_epsilon = config.norm_eps;
-  options.transformer_layers = config.transformer_layers_per_block;
-  options.linear_projection = config.use_linear_projection;
+  const BlockOptions options{
+      .time_width = 4 * channels[0], .groups = config.norm_num_groups, .norm_epsilon = config.norm_eps};
 
-  blocks_->frequencies = embedding_frequencies(channels[0]);
   blocks_->conv_in = register_module("conv_in", std::make_shared<Conv2d>(config.in_channels, channels[0], 3));
   blocks_->time_embedding =
       register_module("time_embedding", std::make_shared<TimestepEmbedding>(channels[0], options.time_width));
@@ -82,27 +79,29 @@ UNet2DConditionModel::UNet2DConditionModel(const UNetConfig& config)
 
   // Channels of every image on the skip stack, in the order forward() pushes them.
   std::vector<std::int64_t> skip_channels = {channels[0]};
-  for (std::size_t i = 0; i < depth; ++i) {
-    const bool last = i + 1 == depth;
+  for (std::size_t level = 0; level < depth; ++level) {
+    const bool last = level + 1 == depth;
+    const std::int64_t layers = config.layers(level);
     blocks_->down_blocks->append(
-        std::make_shared<DownBlock>(channels[i == 0 ? 0 : i - 1], channels[i], config.layers_per_block,
-                                    has_attention(config.down_block_types[i]) ? config.heads(i) : 0, !last, options));
-    skip_channels.insert(skip_channels.end(), static_cast<std::size_t>(config.layers_per_block + (last ? 0 : 1)),
-                         channels[i]);
+        std::make_shared<DownBlock>(channels[level == 0 ? 0 : level - 1], channels[level], layers,
+                                    transformers_of(config, level, config.down_has_attention(level)), !last, options));
+    skip_channels.insert(skip_channels.end(), static_cast<std::size_t>(layers + (last ? 0 : 1)), channels[level]);
   }
-  blocks_->mid_block =
-      register_module("mid_block", std::make_shared<MidBlock>(channels.back(), config.heads(depth - 1), options));
+  if (!config.mid_block_type.empty()) {
+    blocks_->mid_block = register_module(
+        "mid_block", std::make_shared<MidBlock>(
+                         channels.back(), transformers_of(config, depth - 1, config.middle_has_attention()), options));
+  }
   std::int64_t below = channels.back();
-  for (std::size_t i = 0; i < depth; ++i) {
-    const std::size_t level = depth - 1 - i;
+  for (std::size_t level = depth; level-- > 0;) {
     std::vector<std::int64_t> taken;
-    for (std::int64_t layer = 0; layer <= config.layers_per_block; ++layer) {
+    for (std::int64_t layer = 0; layer <= config.layers(level); ++layer) {
       taken.push_back(skip_channels.back());
       skip_channels.pop_back();
     }
-    blocks_->up_blocks->append(std::make_shared<UpBlock>(
-        below, channels[level], taken, has_attention(config.up_block_types[i]) ? config.heads(level) : 0, level > 0,
-        options));
+    blocks_->up_blocks->append(std::make_shared<UpBlock>(below, channels[level], taken,
+                                                         transformers_of(config, level, config.up_has_attention(level)),
+                                                         level > 0, options));
     below = channels[level];
   }
   blocks_->conv_norm_out = register_module(
@@ -121,22 +120,27 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   SOUP_REQUIRE(sample.dim() == 4 && sample.size(1) == config_.in_channels,
                fmt::format("sample must be [N, {}, H, W]", config_.in_channels));
   SOUP_REQUIRE(timesteps.dim() == 1 && timesteps.size(0) == sample.size(0), "timesteps must be [N]");
-  SOUP_REQUIRE(text.dim() == 3 && text.size(0) == sample.size(0) && text.size(2) == config_.cross_attention_dim,
+  SOUP_REQUIRE(!config_.takes_text() || (text.defined() && text.dim() == 3 && text.size(0) == sample.size(0) &&
+                                         text.size(2) == config_.cross_attention_dim),
                fmt::format("text must be [N, L, {}]", config_.cross_attention_dim));
 
   // Channels last: convolutions need no reordering, and the transformers read the image as tokens without a copy.
-  at::Tensor image = blocks_->conv_in->forward(sample.contiguous(at::MemoryFormat::ChannelsLast));
+  at::Tensor image = blocks_->conv_in->forward(
+      (config_.center_input_sample ? 2.0 * sample - 1.0 : sample).contiguous(at::MemoryFormat::ChannelsLast));
   Conditioning conditioning;
   // Every residual block takes the embedding through SiLU: once for all.
-  conditioning.time = at::silu(
-      blocks_->time_embedding->forward(timestep_embedding(timesteps, blocks_->frequencies).to(sample.scalar_type())));
+  conditioning.time =
+      at::silu(blocks_->time_embedding->forward(timestep_embedding(timesteps, config_).to(sample.scalar_type())));
   conditioning.text = text;
+  conditioning.recompute = recompute_;
 
   std::vector<at::Tensor> skips = {image};
   for (const auto& block : *blocks_->down_blocks) {
     image = block->forward(std::move(image), conditioning, skips);
   }
-  image = blocks_->mid_block->forward(std::move(image), conditioning);
+  if (blocks_->mid_block) {
+    image = blocks_->mid_block->forward(std::move(image), conditioning);
+  }
   for (const auto& block : *blocks_->up_blocks) {
     image = block->forward(std::move(image), conditioning, skips);
   }

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "trainer/model_config.hpp"
+#include "trainer/unet_config.hpp"
 
 namespace soup {
 
@@ -16,16 +16,18 @@ class UNet2DConditionModel : public torch::nn::Module {
   ~UNet2DConditionModel() override;
 
   // sample [N, in_channels, H, W], timesteps [N] (int64 or float), text [N, L, cross_attention_dim] -> [N,
-  // out_channels, H, W].
+  // out_channels, H, W]. A network that takes no text (UNetConfig::takes_text) does not look at `text`, which may then
+  // be undefined.
   at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& text);
   [[nodiscard]] const UNetConfig& config() const;
   // Whether the blocks' activations are forgotten and computed again in the backward pass: a third more time for a
   // fraction of the memory.
-  void recompute_activations(bool recompute);
+  void recompute_activations(bool recompute) { recompute_ = recompute; }
 
  private:
   struct Blocks;
   UNetConfig config_;
+  bool recompute_ = false;
   std::unique_ptr<Blocks> blocks_;
 };
 

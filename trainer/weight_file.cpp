@@ -1,14 +1,16 @@
-// A module's parameters in one safetensors file.
+// A module's parameters in safetensors files.
 #include "trainer/weight_file.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
+#include <deque>
 #include <optional>
-#include <set>
-#include <vector>
+#include <string_view>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
@@ -45,19 +47,42 @@ bool is_derived(const std::string& name) {
   return name.ends_with("embeddings.position_ids");
 }
 
-void require_file(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path)) {
-    return;
+// A file's tensor behind its current name.
+struct Found {
+  const SafetensorsFile* file = nullptr;
+  const TensorInfo* tensor = nullptr;
+};
+
+// What is wrong with the tensor found for the parameter `name`, which it fills otherwise; "" when nothing is.
+std::string fill_parameter(const std::string& name, const at::Tensor& parameter, const Found& found) {
+  std::vector<std::int64_t> shape = found.tensor->shape;
+  if (name != found.tensor->name && shape.size() == 4 && parameter.dim() == 2 && shape[2] == 1 && shape[3] == 1) {
+    shape.resize(2);
   }
-  for (const auto& entry : std::filesystem::directory_iterator(path.parent_path())) {
-    if (entry.path().extension() == ".bin") {
-      throw DataError(path,
-                      fmt::format("does not exist; {} beside it is a pickle, which is never opened",
-                                  entry.path().filename().string()),
-                      "convert it to safetensors with diffusers or transformers: save_pretrained()");
-    }
+  if (at::IntArrayRef(shape) != parameter.sizes()) {
+    return fmt::format("has shape {}, the configuration needs {}", found.tensor->shape, parameter.sizes().vec());
   }
-  throw DataError(path, "does not exist");
+  const std::optional<at::ScalarType> type = float_type(found.tensor->dtype);
+  if (!type) {
+    return fmt::format("has type {}, not a floating-point one", name_of(found.tensor->dtype));
+  }
+  fill(parameter, found.file->bytes(*found.tensor), *type);
+  if (!at::isfinite(parameter).all().item<bool>()) {
+    return fmt::format("holds NaN or Inf in {}", found.file->path().filename().string());
+  }
+  return {};
+}
+
+[[noreturn]] void refuse(const std::vector<std::filesystem::path>& files, const std::vector<std::string>& problems) {
+  std::string text = fmt::format("{} tensors are not what the config.json beside it needs:", problems.size());
+  const std::size_t listed = std::min(problems.size(), most_listed);
+  for (std::size_t i = 0; i < listed; ++i) {
+    text += "\n  " + problems[i];
+  }
+  if (listed < problems.size()) {
+    text += fmt::format("\n  and {} more", problems.size() - listed);
+  }
+  throw DataError(files.size() == 1 ? files.front() : files.front().parent_path(), text);
 }
 
 }  // namespace
@@ -77,50 +102,63 @@ void save_weights(const std::filesystem::path& path, const torch::nn::Module& mo
   write_safetensors(path, sources, all);
 }
 
-void load_weights(const std::filesystem::path& path, torch::nn::Module& module, const std::string& optional_prefix) {
-  require_file(path);
-  const SafetensorsFile file(path);
+std::string text_encoder_name(const std::string& name) {
+  constexpr std::string_view prefix = "text_model.";
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+}
+
+std::string autoencoder_name(const std::string& name) {
+  static constexpr std::pair<std::string_view, std::string_view> renamed[] = {
+      {"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}};
+  constexpr std::string_view attention = ".attentions.0.";
+  const std::size_t found = name.find(attention);
+  if (found == std::string::npos) {
+    return name;
+  }
+  const std::size_t begin = found + attention.size();
+  const std::size_t end = name.find('.', begin);
+  for (const auto& [old_name, new_name] : renamed) {
+    if (end != std::string::npos && std::string_view(name).substr(begin, end - begin) == old_name) {
+      return name.substr(0, begin) + std::string(new_name) + name.substr(end);
+    }
+  }
+  return name;
+}
+
+void load_weights(const std::vector<std::filesystem::path>& files, torch::nn::Module& module,
+                  const CurrentName& current_name) {
   const at::NoGradGuard no_grad;
   std::vector<std::string> problems;
-  std::set<std::string> used;
-  for (const auto& item : module.named_parameters()) {
-    const std::string& name = item.key();
-    const TensorInfo* tensor = file.find(name);
-    if (tensor == nullptr && !optional_prefix.empty()) {
-      tensor = file.find(optional_prefix + name);
+  std::deque<SafetensorsFile> opened;
+  std::map<std::string, Found> tensors;
+  for (const std::filesystem::path& path : files) {
+    const SafetensorsFile& file = opened.emplace_back(path);
+    for (const TensorInfo& tensor : file.tensors()) {
+      const std::string name = current_name ? current_name(tensor.name) : tensor.name;
+      if (!tensors.emplace(name, Found{&file, &tensor}).second) {
+        problems.push_back(fmt::format("{} is there twice", name));
+      }
     }
-    if (tensor == nullptr) {
-      problems.push_back(fmt::format("{} is missing", name));
+  }
+  for (const auto& item : module.named_parameters()) {
+    const auto found = tensors.find(item.key());
+    if (found == tensors.end()) {
+      problems.push_back(fmt::format("{} is missing", item.key()));
       continue;
     }
-    used.insert(tensor->name);
-    const std::vector<std::int64_t> shape = item.value().sizes().vec();
-    const std::optional<at::ScalarType> type = float_type(tensor->dtype);
-    if (tensor->shape != shape) {
-      problems.push_back(fmt::format("{} has shape {}, the configuration needs {}", name, tensor->shape, shape));
-    } else if (!type) {
-      problems.push_back(fmt::format("{} has type {}, not a floating-point one", name, name_of(tensor->dtype)));
-    } else {
-      fill(item.value(), file.bytes(*tensor), *type);
+    if (const std::string problem = fill_parameter(item.key(), item.value(), found->second); !problem.empty()) {
+      problems.push_back(item.key() + " " + problem);
+    }
+    tensors.erase(found);
+  }
+  for (const auto& [name, found] : tensors) {
+    if (!is_derived(name)) {
+      problems.push_back(fmt::format("{} is not a tensor of this network", found.tensor->name));
     }
   }
-  for (const TensorInfo& tensor : file.tensors()) {
-    if (!used.contains(tensor.name) && !is_derived(tensor.name)) {
-      problems.push_back(fmt::format("{} is not a tensor of this network", tensor.name));
-    }
+  if (!problems.empty()) {
+    refuse(files, problems);
   }
-  if (problems.empty()) {
-    return;
-  }
-  const std::size_t listed = std::min(problems.size(), most_listed);
-  std::string text = fmt::format("{} tensors do not fit the config.json beside it:", problems.size());
-  for (std::size_t i = 0; i < listed; ++i) {
-    text += "\n  " + problems[i];
-  }
-  if (listed < problems.size()) {
-    text += fmt::format("\n  and {} more", problems.size() - listed);
-  }
-  throw DataError(path, text);
 }
 
 }  // namespace soup

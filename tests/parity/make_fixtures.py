@@ -17,6 +17,7 @@ import diffusers
 import torch
 import transformers
 from diffusers import (
+    AutoencoderKL,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
@@ -87,13 +88,46 @@ def unet_case(folder, height, width, seed, **options):
     random_weights(unet, seed)
     unet.double()
     generator = torch.Generator().manual_seed(seed + 1)
-    sample = torch.randn(3, options["in_channels"], height, width, generator=generator)
-    timesteps = torch.tensor([0, 417, 999])
-    text = torch.randn(3, 5, options["cross_attention_dim"], generator=generator)
-    output = unet(sample.double(), timesteps, text.double()).sample
+    inputs = {
+        "sample": torch.randn(3, options["in_channels"], height, width, generator=generator),
+        "timesteps": torch.tensor([0, 417, 999]),
+    }
+    text = None
+    if isinstance(options["cross_attention_dim"], int):
+        inputs["text"] = torch.randn(3, 5, options["cross_attention_dim"], generator=generator)
+        text = inputs["text"].double()
+    output = unet(inputs["sample"].double(), inputs["timesteps"], text).sample
     target = torch.randn(output.shape, generator=generator)
-    save_case(folder, unet, {"sample": sample, "timesteps": timesteps, "text": text}, output, target)
+    save_case(folder, unet, inputs, output, target)
     unet.save_config(folder)
+
+
+def vae_case(folder, height, width, seed, **options):
+    """Moments of images, and images of latents that are not those moments; no gradients."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vae = AutoencoderKL(**options)
+    random_weights(vae, seed)
+    vae.double()
+    generator = torch.Generator().manual_seed(seed + 1)
+    images = torch.rand(2, options["in_channels"], height, width, generator=generator) * 2 - 1
+    factor = 2 ** (len(options["block_out_channels"]) - 1)
+    latents = torch.randn(2, options["latent_channels"], height // factor, width // factor, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    with torch.no_grad():
+        posterior = vae.encode(images.double()).latent_dist
+        case = {
+            "images": images,
+            "latents": latents,
+            "noise": noise,
+            "moments": posterior.parameters,
+            "mean_latents": posterior.mode() * vae.config.scaling_factor,
+            "sampled_latents": (posterior.mean + posterior.std * noise) * vae.config.scaling_factor,
+            "decoded": vae.decode(latents.double() / vae.config.scaling_factor).sample,
+        }
+    save_file({k: v.float().contiguous() for k, v in case.items()}, folder / "case.safetensors")
+    weights = {name: p.detach().bfloat16().contiguous() for name, p in vae.named_parameters()}
+    save_file(weights, folder / "weights.safetensors", metadata={"format": "pt"})
+    vae.save_config(folder)
 
 
 def text_case(folder, seed, activation):
@@ -114,9 +148,13 @@ def text_case(folder, seed, activation):
     text.double()
     generator = torch.Generator().manual_seed(seed + 1)
     ids = torch.randint(2, 50, (3, 7), generator=generator)
-    output = text(ids).last_hidden_state
+    states = text(ids, output_hidden_states=True)
+    output = states.last_hidden_state
     target = torch.randn(output.shape, generator=generator)
-    save_case(folder, text, {"ids": ids}, output, target)
+    final_norm = getattr(text, "text_model", text).final_layer_norm
+    # As diffusers' pipelines compute clip_skip = 1, which users call 2.
+    penultimate = final_norm(states.hidden_states[-2]).detach().float()
+    save_case(folder, text, {"ids": ids, "penultimate": penultimate}, output, target)
     text.float()
     with tempfile.TemporaryDirectory() as saved:
         text.save_pretrained(saved)  # the whole, since the configuration alone would be saved with fewer keys
@@ -333,10 +371,110 @@ def main():
         norm_num_groups=2,
         norm_eps=1e-6,
         use_linear_projection=True,
+        upcast_attention=True,
         transformer_layers_per_block=2,
+    )
+    # Numbers that differ from level to level, and the other ways to embed the timestep and to enter.
+    unet_case(
+        folder / "unet_levels",
+        8,
+        6,
+        seed=45,
+        sample_size=8,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=(1, 2),
+        attention_head_dim=2,
+        cross_attention_dim=5,
+        norm_num_groups=4,
+        transformer_layers_per_block=(1, 2),
+        center_input_sample=True,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+    )
+    # Without text: diffusers builds no other blocks then. The transformer in the middle attends to the image alone.
+    unconditional = dict(
+        sample_size=7,
+        in_channels=1,
+        out_channels=1,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        cross_attention_dim=(None, None),
+        norm_num_groups=2,
+    )
+    unet_case(
+        folder / "unet_unconditional",
+        8,
+        6,
+        seed=50,
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        attention_head_dim=2,
+        use_linear_projection=True,
+        **unconditional,
+    )
+    unet_case(
+        folder / "unet_plain_mid",
+        7,
+        7,
+        seed=60,
+        block_out_channels=(6, 10),
+        layers_per_block=1,
+        mid_block_type="UNetMidBlock2D",
+        **unconditional,
+    )
+    unet_case(
+        folder / "unet_no_mid",
+        5,
+        7,
+        seed=70,
+        block_out_channels=(4, 6),
+        layers_per_block=(2, 1),
+        mid_block_type=None,
+        **unconditional,
     )
     text_case(folder / "text_quick_gelu", seed=30, activation="quick_gelu")
     text_case(folder / "text_gelu", seed=40, activation="gelu")
+    text_case(folder / "text_gelu_new", seed=80, activation="gelu_new")
+    # Stable Diffusion's autoencoder in small, and one without all that can be left out.
+    vae_case(
+        folder / "vae",
+        24,
+        16,
+        seed=90,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(4, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=2,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=24,
+    )
+    vae_case(
+        folder / "vae_plain",
+        6,
+        10,
+        seed=100,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(6, 4),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=2,
+        norm_num_groups=2,
+        sample_size=8,
+        scaling_factor=0.5,
+        force_upcast=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        mid_block_add_attention=False,
+    )
     names = ["bos_token", "eos_token", "unk_token", "pad_token"]
     plain = ["<|startoftext|>", "<|endoftext|>", "<|endoftext|>", "<|endoftext|>"]
     tokenizer_case(folder / "tokenizer", 640, 16, dict(zip(names, plain)))

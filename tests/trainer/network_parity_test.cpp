@@ -1,5 +1,6 @@
 // Outputs and gradients of the networks against diffusers' and transformers' own.
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "tests/trainer/fixture.hpp"
+#include "trainer/attention.hpp"
 #include "trainer/clip_text.hpp"
 #include "trainer/unet.hpp"
 #include "trainer/weight_file.hpp"
@@ -49,8 +51,11 @@ class NetworkParity : public testing::TestWithParam<std::tuple<const char*, Prec
         precision_(std::get<1>(GetParam())),
         expected_(read_tensors(folder_ / "case.safetensors")) {}
 
-  // A floating-point input in the precision of the test.
-  at::Tensor input(const std::string& name) const { return expected_.at(name).to(precision_.type); }
+  // A floating-point input in the precision of the test; undefined where the case has none of that name.
+  at::Tensor input(const std::string& name) const {
+    const auto found = expected_.find(name);
+    return found == expected_.end() ? at::Tensor() : found->second.to(precision_.type);
+  }
   void expect(const torch::nn::Module& module, const at::Tensor& output) const {
     EXPECT_LE(relative_error(output, expected_.at("output")), precision_.output_tolerance);
     at::mse_loss(output, input("target")).backward();
@@ -88,14 +93,14 @@ class UNetParity : public NetworkParity {};
 
 TEST_P(UNetParity, OutputAndEveryGradient) {
   UNet2DConditionModel unet(UNetConfig::from_json(read_json(folder_ / "config.json"), "config.json"));
-  load_weights(folder_ / "weights.safetensors", unet);
+  load_weights({folder_ / "weights.safetensors"}, unet);
   unet.to(precision_.type);
   expect(unet, unet.forward(input("sample"), expected_.at("timesteps"), input("text")));
 }
 
 TEST_P(UNetParity, TimestepsMayBeFloats) {
   UNet2DConditionModel unet(UNetConfig::from_json(read_json(folder_ / "config.json"), "config.json"));
-  load_weights(folder_ / "weights.safetensors", unet);
+  load_weights({folder_ / "weights.safetensors"}, unet);
   unet.to(precision_.type);
   const at::NoGradGuard no_grad;
   const at::Tensor output = unet.forward(input("sample"), expected_.at("timesteps").to(at::kFloat), input("text"));
@@ -106,20 +111,33 @@ const auto name_of_case = [](const auto& info) {
   return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name;
 };
 INSTANTIATE_TEST_SUITE_P(Models, UNetParity,
-                         testing::Combine(testing::Values("unet_1", "unet_2"), testing::ValuesIn(precisions)),
+                         testing::Combine(testing::Values("unet_1", "unet_2", "unet_levels", "unet_unconditional",
+                                                          "unet_plain_mid", "unet_no_mid"),
+                                          testing::ValuesIn(precisions)),
                          name_of_case);
 
 class TextParity : public NetworkParity {};
 
 TEST_P(TextParity, OutputAndEveryGradient) {
   CLIPTextModel text(TextEncoderConfig::from_json(read_json(folder_ / "config.json"), "config.json"));
-  load_weights(folder_ / "weights.safetensors", text, "text_model.");
+  load_weights({folder_ / "weights.safetensors"}, text, text_encoder_name);
   text.to(precision_.type);
   expect(text, text.forward(expected_.at("ids")));
 }
 
+TEST_P(TextParity, ThePenultimateState) {
+  CLIPTextModel text(TextEncoderConfig::from_json(read_json(folder_ / "config.json"), "config.json"));
+  load_weights({folder_ / "weights.safetensors"}, text, text_encoder_name);
+  text.to(precision_.type);
+  const at::NoGradGuard no_grad;
+  EXPECT_LE(relative_error(text.forward(expected_.at("ids"), 2), expected_.at("penultimate")),
+            precision_.output_tolerance);
+  EXPECT_THROW(text.forward(expected_.at("ids"), 0), ConfigError);
+  EXPECT_THROW(text.forward(expected_.at("ids"), 3), ConfigError);
+}
+
 INSTANTIATE_TEST_SUITE_P(Activations, TextParity,
-                         testing::Combine(testing::Values("text_quick_gelu", "text_gelu"),
+                         testing::Combine(testing::Values("text_quick_gelu", "text_gelu", "text_gelu_new"),
                                           testing::ValuesIn(precisions)),
                          name_of_case);
 
@@ -132,8 +150,37 @@ TEST(Networks, WrongInputsAreRefused) {
   EXPECT_THROW(unet.forward(at::zeros({2, 4, 8, 8}), timesteps, text), InvariantError);
   EXPECT_THROW(unet.forward(sample, at::zeros({3}, at::kLong), text), InvariantError);
   EXPECT_THROW(unet.forward(sample, timesteps, at::zeros({2, 5, 7})), InvariantError);
+  EXPECT_THROW(unet.forward(sample, timesteps, {}), InvariantError);
   CLIPTextModel encoder(TextEncoderConfig::from_json(read_json(fixture("text_gelu") / "config.json"), "config.json"));
   EXPECT_THROW(encoder.forward(at::zeros({1, 10}, at::kLong)), InvariantError);
+}
+
+// Large queries and keys: in bfloat16 the scores of neighbouring keys are the same number, in float32 they are not.
+TEST(Networks, UpcastAttentionScoresInFloat32) {
+  at::manual_seed(3);
+  const at::NoGradGuard no_grad;
+  Attention plain(8, 8, 2, /*upcast=*/false);
+  Attention upcast(8, 8, 2, /*upcast=*/true);
+  for (const auto& item : plain.named_parameters()) {
+    at::Tensor parameter = item.value();
+    parameter.copy_(at::randn(parameter.sizes()) * (item.key().starts_with("to_v") ? 1.0 : 2.0));
+    upcast.named_parameters()[item.key()].copy_(parameter);
+  }
+  const at::Tensor tokens = at::randn({2, 6, 8}).to(at::kBFloat16).to(at::kFloat);
+  const at::Tensor exact = plain.forward(tokens, tokens);
+  EXPECT_TRUE(at::equal(upcast.forward(tokens, tokens), exact));  // no difference in float32
+
+  // Under autocast the maps around the scores are bfloat16's in both, and so is the result.
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const at::Tensor queries = at::linear(tokens, plain.named_parameters()["to_q.weight"]);
+  EXPECT_EQ(queries.scalar_type(), at::kBFloat16);
+  const auto attended = [&](Attention& attention) { return attention.forward(tokens, tokens).to(at::kFloat); };
+  const at::Tensor narrow = attended(plain);
+  const at::Tensor wide = attended(upcast);
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  EXPECT_FALSE(at::equal(narrow, wide));
+  EXPECT_LT(relative_error(wide, exact), 0.05);
 }
 
 }  // namespace

@@ -154,7 +154,7 @@ TEST_F(TrainerMpi, SharesOfTheRanksAreTheBatchOfOneRank) {
     EXPECT_TRUE(at::equal(gathered, all));
   };
   expect_together(mine.images, whole.images);
-  expect_together(mine.noise, whole.noise);
+  expect_together(mine.noise.added, whole.noise.added);
   expect_together(mine.timesteps, whole.timesteps);
   std::string captions;
   for (const std::string& caption : mine.captions) {
