@@ -41,6 +41,8 @@ def make_pipeline(seed, tokenizer, activation, scheduler, **unet_options):
             num_attention_heads=3,
             max_position_embeddings=tokenizer.model_max_length,
             hidden_act=activation,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
         )
     )
     unet = UNet2DConditionModel(
@@ -76,7 +78,7 @@ def check(program, pipeline, strings, work, dtype, **saving):
     folder = work / "model"
     pipeline.to(dtype).save_pretrained(folder, **saving)
     pipeline.to(torch.float32)  # with the numbers that were saved
-    print(*sorted(str(path.relative_to(folder)) for path in folder.rglob("*.safetensors*")))
+    print(len(list(folder.rglob("*.safetensors"))), "files of weights")
     generator = torch.Generator().manual_seed(3)
     inputs = {
         "sample": torch.randn(3, 4, 8, 8, generator=generator),
@@ -95,16 +97,19 @@ def check(program, pipeline, strings, work, dtype, **saving):
         PROMPTS, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
     )["input_ids"]
     with torch.no_grad():
-        text = text_encoder(ids).last_hidden_state
+        states = text_encoder(ids, output_hidden_states=True)
+        text = states.last_hidden_state
         close("text states", found["text"], text)
-        skipped, _ = pipeline.encode_prompt(PROMPTS, "cpu", 1, False, clip_skip=1)
-        close("text states of the layer before", found["penultimate_text"], skipped)
+        # As StableDiffusionPipeline.encode_prompt does with clip_skip = 1, which fails with transformers 5.
+        final_norm = getattr(text_encoder, "text_model", text_encoder).final_layer_norm
+        close("text states of the layer before", found["penultimate_text"], final_norm(states.hidden_states[-2]))
         output = pipeline.unet(inputs["sample"], inputs["timesteps"], text).sample
         close("U-Net", found["output"], output)
         close("moments", found["moments"], vae.encode(inputs["images"]).latent_dist.parameters)
         images = vae.decode(inputs["latents"] / vae.config.scaling_factor).sample
         close("decoded", found["decoded"], images)
-    same_ids(tokenizer, strings, json.loads((work / "ids.json").read_text()))
+    if strings:
+        same_ids(tokenizer, strings, json.loads((work / "ids.json").read_text()))
     assert json.loads((work / "remarks.json").read_text()) == []
 
 
@@ -124,8 +129,8 @@ def main(program):
     )
     forms = [
         ("one file a part", strings, torch.float32, {}),
-        ("several files a part", strings[:1000], torch.float32, {"max_shard_size": "100KB"}),
-        ("half precision", strings[:1000], torch.float16, {"variant": "fp16"}),
+        ("several files a part", [], torch.float32, {"max_shard_size": "100KB"}),
+        ("half precision", [], torch.float16, {"variant": "fp16"}),
     ]
     for name, pipeline in (("Stable Diffusion 1", first), ("Stable Diffusion 2", second)):
         for form, compared, dtype, saving in forms:
