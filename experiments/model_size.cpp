@@ -1,10 +1,13 @@
 #include "experiments/model_size.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "experiments/experiment.hpp"
 #include "merge/model_folder.hpp"
 
 namespace soup {
@@ -109,6 +112,28 @@ nlohmann::json read_config(const std::filesystem::path& file) {
   return json;
 }
 
+struct AutoencoderSize {
+  std::string name;
+  std::int64_t factor = 1;
+};
+
+AutoencoderSize autoencoder_size(const ModelFolder& model) {
+  if (model.find("vae") != nullptr) {
+    const std::filesystem::path file = model.path / "vae" / "config.json";
+    return {"AutoencoderKL", AutoencoderKLConfig::from_json(read_config(file), file.native()).factor()};
+  }
+  const std::filesystem::path file = model.path / "autoencoder" / "config.json";
+  const nlohmann::json name = read_config(file).value("name", nlohmann::json());
+  if (!name.is_string()) {
+    throw DataError(file, "does not name an autoencoder");
+  }
+  const std::optional<LatentShape> latent = latent_shape(name.get<std::string>());
+  if (!latent) {
+    throw DataError(file, fmt::format("its autoencoder {} is not known", name.dump()));
+  }
+  return {name.get<std::string>(), latent->factor};
+}
+
 }  // namespace
 
 ModelSize model_size(const ModelConfig& config) {
@@ -116,23 +141,21 @@ ModelSize model_size(const ModelConfig& config) {
           .text_encoder = static_cast<std::uint64_t>(text_encoder_count(config.text_encoder)),
           .sample_size = config.unet.sample_size,
           .first_channels = config.unet.block_out_channels.front(),
-          .autoencoder = config.autoencoder};
+          .autoencoder = config.autoencoder,
+          .factor = latent_shape(config.autoencoder).value_or(LatentShape()).factor};
 }
 
 ModelSize model_size(const std::filesystem::path& folder) {
   const ModelFolder model = open_model(folder);
   const std::filesystem::path unet_file = folder / "unet" / "config.json";
   const UNetConfig unet = UNetConfig::from_json(read_config(unet_file), unet_file.native());
-  const std::filesystem::path autoencoder_file = folder / "autoencoder" / "config.json";
-  const nlohmann::json autoencoder = read_config(autoencoder_file).value("name", nlohmann::json());
-  if (!autoencoder.is_string()) {
-    throw DataError(autoencoder_file, "does not name an autoencoder");
-  }
+  const AutoencoderSize autoencoder = autoencoder_size(model);
   return {.unet = stored_count(model, "unet"),
           .text_encoder = stored_count(model, "text_encoder"),
           .sample_size = unet.sample_size,
           .first_channels = unet.block_out_channels.front(),
-          .autoencoder = autoencoder.get<std::string>()};
+          .autoencoder = autoencoder.name,
+          .factor = autoencoder.factor};
 }
 
 }  // namespace soup

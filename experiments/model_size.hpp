@@ -15,6 +15,7 @@ struct ModelSize {
   std::int64_t sample_size = 0;     // side of the latents
   std::int64_t first_channels = 0;  // of the U-Net's first level
   std::string autoencoder;
+  std::int64_t factor = 1;  // side of a latent's pixel in image pixels
 
   [[nodiscard]] std::uint64_t all() const { return unet + text_encoder; }
 };

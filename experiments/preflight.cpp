@@ -79,14 +79,10 @@ void check_base(const Experiment& experiment) {
                     "give a diffusers model folder, or train one: soup run configs/base-icons.yaml");
   }
   const ModelSize size = model_size(folder);
-  const std::optional<LatentShape> latent = latent_shape(size.autoencoder);
-  if (!latent) {
-    throw DataError(folder, fmt::format("its autoencoder \"{}\" is not known", size.autoencoder));
-  }
-  if (size.sample_size * latent->factor != experiment.data.resolution) {
+  if (size.sample_size * size.factor != experiment.data.resolution) {
     throw DataError(folder,
                     fmt::format("the base makes images of {} px ({} x {} latents, {}), but data.resolution is {}",
-                                size.sample_size * latent->factor, size.sample_size, size.sample_size, size.autoencoder,
+                                size.sample_size * size.factor, size.sample_size, size.sample_size, size.autoencoder,
                                 experiment.data.resolution),
                     "set data.resolution to the base's, or take a base of this resolution");
   }

@@ -3,13 +3,14 @@
 # usage: bash tests/run.sh [-L LABEL]... [--oracle] [--help]
 #   -L, --label LABEL   only tests with this label (unit, model, property, mpi, golden, fault, fuzz, e2e, gpu, parity),
 #                       a regular expression as for ctest
-#   --oracle            also the tests with label parity: diffusers and transformers 4 and 5 read what soup writes and
-#                       compute the same; the first time this fetches 3 GB of Python packages into .deps/oracle
+#   --oracle            also the tests with label parity: diffusers and transformers 4 and 5 read what soup writes, and
+#                       the other way round, and both compute the same; the first time this fetches 3 GB of Python
+#                       packages into .deps/oracle
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-usage() { sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,8s/^# //p' "${BASH_SOURCE[0]}"; }
 
 ctest_options=(--output-on-failure)
 oracle=no

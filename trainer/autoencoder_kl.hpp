@@ -31,8 +31,8 @@ class AutoencoderKL : public torch::nn::Module {
 };
 
 // As what images reach the U-Net through. Its weights are never trained: they take no gradients, and nothing is kept
-// for them. On a CPU images go through one by one: memory is that of one image (at 512 pixels 1.5 GB), and what is kept
-// of an image does not depend on those beside it. network() is the AutoencoderKL.
+// for them. On a CPU images go through one by one: memory is that of one image (1.2 GB at 512 pixels, weights
+// included), and what is kept of an image does not depend on those beside it. network() is the AutoencoderKL.
 std::unique_ptr<Autoencoder> make_autoencoder(std::shared_ptr<AutoencoderKL> network);
 
 }  // namespace soup

@@ -9,8 +9,8 @@ namespace soup {
 
 // silu(group_norm(image + shift)): image [N, C, H, W], shift [N, C] or undefined, weight and bias [C], groups dividing
 // C. On the CPU in float32 one kernel of our own (group_norm_kernel.hpp) that reads the image twice instead of five
-// times and keeps no intermediate for the backward pass; the result is channels-last. ATen's operators otherwise. First
-// derivatives only.
+// times and keeps no intermediate for the backward pass; the result is channels-last. ATen's operators otherwise, and
+// without gradients for a few large images, among whose pixels ATen divides the threads. First derivatives only.
 at::Tensor group_norm_silu(const at::Tensor& image, const at::Tensor& shift, const at::Tensor& weight,
                            const at::Tensor& bias, std::int64_t groups, double epsilon);
 

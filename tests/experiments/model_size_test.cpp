@@ -18,7 +18,7 @@ std::uint64_t count(const torch::nn::Module& module) {
 }
 
 TEST(ModelSize, EqualsTheNetworks) {
-  std::vector<ModelConfig> configs(3);
+  std::vector<ModelConfig> configs(4);
   configs[1].unet.block_out_channels = {16, 32};
   configs[1].unet.down_block_types = {"CrossAttnDownBlock2D", "DownBlock2D"};
   configs[1].unet.up_block_types = {"UpBlock2D", "CrossAttnUpBlock2D"};
@@ -30,8 +30,15 @@ TEST(ModelSize, EqualsTheNetworks) {
   configs[2].unet.block_out_channels = {32};
   configs[2].unet.down_block_types = {"DownBlock2D"};
   configs[2].unet.up_block_types = {"UpBlock2D"};
+  configs[3].autoencoder = "AutoencoderKL";
+  configs[3].vae.block_out_channels = {4, 8, 8};
+  configs[3].vae.norm_num_groups = 2;
+  configs[3].unet.in_channels = 4;
+  configs[3].unet.out_channels = 4;
+  const std::int64_t factors[] = {2, 2, 1, 4};
   const std::vector<std::string> captions = {"red house", "green tree"};
-  for (ModelConfig& config : configs) {
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    ModelConfig& config = configs[i];
     auto tokenizer =
         std::make_shared<Tokenizer>(Tokenizer::learn(captions, 520, config.text_encoder.max_position_embeddings));
     config.text_encoder.vocab_size = tokenizer->vocab_size();
@@ -49,6 +56,7 @@ TEST(ModelSize, EqualsTheNetworks) {
     EXPECT_EQ(stored.sample_size, config.unet.sample_size);
     EXPECT_EQ(stored.first_channels, config.unet.block_out_channels.front());
     EXPECT_EQ(stored.autoencoder, config.autoencoder);
+    EXPECT_EQ(stored.factor, factors[i]);
   }
 }
 

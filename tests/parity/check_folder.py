@@ -18,10 +18,11 @@ import warnings
 import diffusers
 import torch
 import transformers
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPTokenizerFast
 
+from comparison import close, same_ids
 from strings import TRICKY, random_strings
 
 
@@ -34,35 +35,26 @@ class Collector(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def close(name, found, expected, tolerance=1e-4):
-    error = ((found - expected).abs().max() / expected.abs().max()).item()
-    print(f"{name}: largest difference {error:.2e} of the largest value")
-    assert error <= tolerance, name
-
-
-def same_in_all_versions(tokenizer, text):
-    """Soup cuts text as transformers 5 does. transformers 4 differs from it, and its two tokenizers from each other."""
-    if transformers.__version__.startswith("5."):
-        return True
-    if any(text.count(token) != text.lower().count(token) for token in ("<|startoftext|>", "<|endoftext|>")):
-        return False  # in capitals they are special tokens to 4 and plain text to 5
-    return tokenizer.is_fast or (text.isascii() and text.isprintable())  # the slow one cleans in its own way
-
-
 # Said, because without the package accelerate diffusers warns where it is left open.
 PLAINLY = {"low_cpu_mem_usage": False}
 
 
 def load(folder):
-    """U-Net and text encoder: every tensor found, none left over, no warning."""
+    """U-Net, text encoder and VAE: every tensor found, none left over, no warning."""
     collector = Collector()
     for library in ("diffusers", "transformers"):
         logging.getLogger(library).addHandler(collector)
     unet, unet_report = UNet2DConditionModel.from_pretrained(folder / "unet", output_loading_info=True, **PLAINLY)
     text_encoder, text_report = CLIPTextModel.from_pretrained(folder / "text_encoder", output_loading_info=True)
-    # The autoencoder is soup's own: the pipeline works on latents.
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, vae=None, **PLAINLY)
-    for report in (unet_report, text_report):
+    reports = [unet_report, text_report]
+    # Without vae/ the autoencoder is soup's own, and the pipeline works on latents.
+    parts = {"vae": None}
+    if (folder / "vae").exists():
+        _, report = AutoencoderKL.from_pretrained(folder / "vae", output_loading_info=True, **PLAINLY)
+        reports.append(report)
+        parts = {}  # the pipeline finds it by itself
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, **parts, **PLAINLY)
+    for report in reports:
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             assert not report[kind], (kind, report[kind])
     assert not collector.lines, collector.lines
@@ -70,10 +62,7 @@ def load(folder):
     return unet, text_encoder, pipeline
 
 
-def check(program, folder):
-    strings = TRICKY + random_strings(random.Random(1), 10_000 - len(TRICKY))
-    (folder / "strings.json").write_text(json.dumps(strings))
-    subprocess.run([program, folder, folder / "strings.json"], check=True)
+def check(folder, strings):
     unet, text_encoder, pipeline = load(folder)
     ema = UNet2DConditionModel.from_pretrained(folder, subfolder="unet_ema", **PLAINLY)
     scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
@@ -81,16 +70,10 @@ def check(program, folder):
     written = json.loads((folder / "unet" / "config.json").read_text())
     assert set(written) == set(unet.config.keys()) - {"_name_or_path", "_use_default_values"}, "keys of unet/config.json"
 
-    expected_ids = json.loads((folder / "ids.json").read_text())
+    soup_ids = json.loads((folder / "ids.json").read_text())
     length = tokenizers[0].model_max_length
     for tokenizer in tokenizers:
-        ids = [tokenizer(s, padding="max_length", truncation=True, max_length=length)["input_ids"] for s in strings]
-        compared = [i for i in range(len(strings)) if same_in_all_versions(tokenizer, strings[i])]
-        different = [i for i in compared if ids[i] != expected_ids[i]]
-        for i in different[:5]:
-            print(repr(strings[i][:80]), ids[i], expected_ids[i])
-        print(f"{type(tokenizer).__name__}: {len(different)} of {len(compared)} strings differ")
-        assert len(compared) > 500 and not different
+        same_ids(tokenizer, strings, soup_ids)
 
     tensors = load_file(folder / "outputs.safetensors")
     prompts = json.loads((folder / "prompts.json").read_text())
@@ -116,12 +99,32 @@ def check(program, folder):
         prompts, latents=tensors["sample"], num_inference_steps=10, guidance_scale=3.0, output_type="latent"
     ).images
     close("the same by StableDiffusionPipeline", tensors["sampled"], images)
+    if pipeline.vae is not None:
+        check_images(pipeline, prompts, tensors)
+
+
+def check_images(pipeline, prompts, tensors):
+    """From noise to pixels by the whole pipeline, and back to moments."""
+    written = json.loads(pathlib.Path(pipeline.vae.config._name_or_path, "config.json").read_text())
+    keys = set(pipeline.vae.config.keys()) - {"_name_or_path", "_use_default_values"}
+    assert set(written) == keys, "keys of vae/config.json"
+    images = pipeline(
+        prompts, latents=tensors["sample"], num_inference_steps=10, guidance_scale=3.0, output_type="pt"
+    ).images
+    assert 0.0 < images.std(), "one colour only"
+    close("images by StableDiffusionPipeline", (tensors["images"] / 2 + 0.5).clamp(0, 1), images)
+    with torch.no_grad():
+        close("moments", tensors["moments"], pipeline.vae.encode(tensors["images"]).latent_dist.parameters)
 
 
 if __name__ == "__main__":
     print(*(f"{library.__name__} {library.__version__}" for library in (torch, diffusers, transformers)), sep=", ")
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as temporary:
-        check(sys.argv[1], pathlib.Path(temporary))
+        strings = TRICKY + random_strings(random.Random(1), 10_000 - len(TRICKY))
+        (pathlib.Path(temporary) / "strings.json").write_text(json.dumps(strings))
+        subprocess.run([sys.argv[1], temporary, pathlib.Path(temporary) / "strings.json"], check=True)
+        check(pathlib.Path(temporary) / "latents", strings)
+        check(pathlib.Path(temporary) / "images", strings)
     for model in sys.argv[2:]:
         load(pathlib.Path(model))

@@ -1,7 +1,9 @@
-// Writes what tests/parity/check_folder.py compares with diffusers and transformers: a model folder, inputs with the
+// Writes what tests/parity/check_folder.py compares with diffusers and transformers: model folders, inputs with the
 // outputs soup gives, and the token ids of a list of strings.
 //
 //   export_folder OUTPUT_FOLDER STRINGS.json
+//
+// OUTPUT_FOLDER/latents is a model whose autoencoder is soup's own, OUTPUT_FOLDER/images one with an AutoencoderKL.
 #include <ATen/ATen.h>
 
 #include <exception>
@@ -16,9 +18,21 @@
 
 namespace {
 
-void export_all(const std::filesystem::path& folder, const std::filesystem::path& strings_file) {
-  const auto strings = nlohmann::json::parse(soup::read_file(strings_file)).get<std::vector<std::string>>();
-  soup::ModelConfig config;  // the defaults: three levels, linear projections, space to depth
+soup::ModelConfig autoencoder_kl() {
+  soup::ModelConfig config;
+  config.autoencoder = "AutoencoderKL";
+  config.vae.block_out_channels = {8, 16};
+  config.vae.norm_num_groups = 4;
+  config.vae.layers_per_block = 1;
+  config.vae.sample_size = 32;
+  config.unet.in_channels = config.unet.out_channels = config.vae.latent_channels;
+  config.unet.upcast_attention = true;
+  return config;
+}
+
+void export_all(const std::filesystem::path& folder, const std::vector<std::string>& strings,
+                soup::ModelConfig config) {
+  std::filesystem::create_directories(folder);
   config.unet.block_out_channels = {16, 24, 32};
   config.unet.cross_attention_dim = config.text_encoder.hidden_size = 24;
   config.text_encoder.vocab_size = 1000;
@@ -47,6 +61,8 @@ void export_all(const std::filesystem::path& folder, const std::filesystem::path
   soup::SampleOptions options;
   options.sampler.steps = 10;
   tensors["sampled"] = soup::sample_latents(model, prompts, initial, options);
+  tensors["images"] = model.autoencoder->decode(tensors["sampled"]);
+  tensors["moments"] = model.autoencoder->encode(tensors["images"]);
   soup::write_tensors(folder / "outputs.safetensors", tensors);
   soup::write_file_atomically(folder / "prompts.json", nlohmann::json(prompts).dump());
 }
@@ -59,7 +75,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    export_all(argv[1], argv[2]);
+    const std::filesystem::path folder = argv[1];
+    const auto strings = nlohmann::json::parse(soup::read_file(argv[2])).get<std::vector<std::string>>();
+    export_all(folder / "latents", strings, {});  // the defaults: three levels, linear projections, space to depth
+    export_all(folder / "images", strings, autoencoder_kl());
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';
     return 1;

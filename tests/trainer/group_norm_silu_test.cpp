@@ -2,6 +2,8 @@
 #include "trainer/group_norm_silu.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -128,6 +130,22 @@ TEST(GroupNormSilu, DoubleTakesTheOperators) {
 TEST(GroupNormSilu, EmptyBatch) {
   const Inputs in = make(0, 8, 3, 3, 2);
   EXPECT_EQ(ours(in).sizes(), in.image.sizes());
+}
+
+TEST(GroupNormSilu, FewLargeImagesWithoutGradients) {
+  const at::NoGradGuard no_grad;
+  const int threads = at::get_num_threads();
+  at::set_num_threads(2);
+  Inputs in = make(1, 8, 128, 130, 4);
+  in.image = in.image.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor before = in.image.clone();
+  const at::Tensor found = ours(in);
+  at::set_num_threads(threads);
+  const at::Tensor expected = reference({in.image.to(at::kDouble), in.shift.to(at::kDouble), in.weight.to(at::kDouble),
+                                         in.bias.to(at::kDouble), in.groups});
+  EXPECT_LE((found - expected).abs().max().item<double>(), 3e-6 * expected.abs().max().item<double>());
+  EXPECT_TRUE(found.is_contiguous(at::MemoryFormat::ChannelsLast));
+  EXPECT_TRUE(at::equal(in.image, before));
 }
 
 }  // namespace

@@ -51,6 +51,42 @@ TEST_P(TokenizerParity, SavedAndLoadedAgain) {
   expect_ids(Tokenizer::load(folder.path()), json::parse(read_file(fixture(GetParam()) / "cases.json")));
 }
 
+// tokenizer/tokenizer_config.json and special_tokens_map.json of Stable Diffusion 2, as published: they name different
+// tokens to pad with, and the map's is the one that transformers takes.
+TEST(Tokenizer, StableDiffusion2PadsWithExclamationMarks) {
+  const test::TemporaryFolder folder;
+  const path& root = folder.path();
+  for (const char* file : {"vocab.json", "merges.txt"}) {
+    std::filesystem::copy(fixture("tokenizer_objects") / file, root);
+  }
+  json config = json::parse(R"({
+    "add_prefix_space": false,
+    "bos_token": {"__type": "AddedToken", "content": "<|startoftext|>", "lstrip": false, "normalized": true,
+                  "rstrip": false, "single_word": false},
+    "do_lower_case": true,
+    "eos_token": {"__type": "AddedToken", "content": "<|endoftext|>", "lstrip": false, "normalized": true,
+                  "rstrip": false, "single_word": false},
+    "errors": "replace", "model_max_length": 77, "name_or_path": "hf-models/stable-diffusion-v2-768x768/tokenizer",
+    "pad_token": "<|endoftext|>", "special_tokens_map_file": "./special_tokens_map.json",
+    "tokenizer_class": "CLIPTokenizer",
+    "unk_token": {"__type": "AddedToken", "content": "<|endoftext|>", "lstrip": false, "normalized": true,
+                  "rstrip": false, "single_word": false}})");
+  config["model_max_length"] = 24;  // of the cases
+  write_file_atomically(root / "tokenizer_config.json", config.dump());
+  write_file_atomically(root / "special_tokens_map.json", R"({
+    "bos_token": {"content": "<|startoftext|>", "lstrip": false, "normalized": true, "rstrip": false,
+                  "single_word": false},
+    "eos_token": {"content": "<|endoftext|>", "lstrip": false, "normalized": true, "rstrip": false,
+                  "single_word": false},
+    "pad_token": "!",
+    "unk_token": {"content": "<|endoftext|>", "lstrip": false, "normalized": true, "rstrip": false,
+                  "single_word": false}})");
+  const Tokenizer tokenizer = Tokenizer::load(root);
+  expect_ids(tokenizer, json::parse(read_file(fixture("tokenizer_objects") / "cases.json")));
+  const json vocabulary = json::parse(read_file(root / "vocab.json"));
+  EXPECT_EQ(tokenizer.encode("").ids.back(), vocabulary["!"].get<std::int64_t>());
+}
+
 TEST_P(TokenizerParity, ReadFromTokenizerJson) {
   // transformers 5 writes the vocabulary into tokenizer.json only.
   const test::TemporaryFolder folder;
