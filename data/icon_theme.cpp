@@ -16,7 +16,7 @@
 #include "data/decode_pool.hpp"
 #include "data/icon_caption.hpp"
 #include "data/import.hpp"
-#include "data/shard_file.hpp"
+#include "data/shard_writer.hpp"
 #include "data/theme_index.hpp"
 
 namespace soup {

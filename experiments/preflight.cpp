@@ -59,6 +59,7 @@ void check_source(const ShardSpec& shard, const DataConfig& data) {
     const fs::path& file = std::get<FileSource>(shard.source).path;
     require_file(file, whose);
     const ShardFile opened(file);
+    require_one_size(opened);
     if (opened.height() != data.resolution || opened.width() != data.resolution || opened.channels() != 3) {
       throw DataError(file,
                       fmt::format("images of {} x {} x {}; data.resolution {} wants {} x {} x 3", opened.height(),
