@@ -1,7 +1,6 @@
 // A half-made shard in a folder beside its output: pixels and records by image size, and how far its import has come.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -12,15 +11,10 @@
 
 #include "core/digest.hpp"
 #include "core/file_descriptor.hpp"
+#include "data/image_size.hpp"
 #include "data/shard_record.hpp"
 
 namespace soup {
-
-struct ImageSize {
-  int height = 0;
-  int width = 0;
-  auto operator<=>(const ImageSize&) const = default;
-};
 
 // The folder is `<output>.partial`. With an identity (the digest of the source and of every option that decides the
 // result) it outlives the process, and whoever opens it with the same one goes on where it was last saved; without one
