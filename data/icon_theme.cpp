@@ -143,6 +143,7 @@ ImportReport import_icon_theme(const IconThemeSource& source, const ImportOption
     const Candidate& candidate = candidates[i];
     tried = i + 1;
     if (!decoded.image) {
+      ++report.unreadable;
       report.broken.push_back(candidate.icon.file.string() + ": " + decoded.error);
     } else if (standard_deviation(decoded.image->pixels) < blank_deviation) {
       ++report.blank;

@@ -40,8 +40,8 @@ std::optional<std::string> text_of(const nlohmann::json& object, const std::stri
 
 struct MetadataFile::Impl {
   fs::path path;
-  std::string caption_field;
-  std::string key_field;
+  std::string caption_key;
+  std::string held_out_key;
   bool is_csv = false;
   std::size_t columns = 0;
   std::size_t file_column = 0;
@@ -83,9 +83,9 @@ struct MetadataFile::Impl {
       return *found;
     };
     file_column = required("file_name", "metadata.csv names each image's file in a column file_name");
-    caption_column = column(caption_field);
-    if (!key_field.empty()) {
-      key_column = required(key_field, "choose another key field");
+    caption_column = column(caption_key);
+    if (!held_out_key.empty()) {
+      key_column = required(held_out_key, "choose another held_out_key");
     }
   }
 
@@ -121,8 +121,8 @@ struct MetadataFile::Impl {
       return row;
     }
     row.file_name = name->get<std::string>();
-    row.caption = text_of(object, caption_field, row.problem);
-    row.key = text_of(object, key_field, row.problem);
+    row.caption = text_of(object, caption_key, row.problem);
+    row.key = text_of(object, held_out_key, row.problem);
     return row;
   }
 
@@ -147,11 +147,11 @@ struct MetadataFile::Impl {
   }
 };
 
-MetadataFile::MetadataFile(fs::path path, std::string caption_field, std::string key_field)
+MetadataFile::MetadataFile(fs::path path, std::string caption_key, std::string held_out_key)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = std::move(path);
-  impl_->caption_field = std::move(caption_field);
-  impl_->key_field = std::move(key_field);
+  impl_->caption_key = std::move(caption_key);
+  impl_->held_out_key = std::move(held_out_key);
   impl_->is_csv = impl_->path.extension() == ".csv";
   if (impl_->is_csv) {
     impl_->read_header();

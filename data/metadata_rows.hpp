@@ -24,9 +24,9 @@ struct MetadataRow {
 // by itself has a problem; a file whose rows cannot be told apart (a quote left open) is a DataError.
 class MetadataFile {
  public:
-  // The format is chosen by the name's end: .jsonl or .csv. `key_field` may be empty. Throws DataError: not readable, a
-  // CSV file without the columns file_name and, if it is not empty, key_field.
-  MetadataFile(std::filesystem::path path, std::string caption_field, std::string key_field);
+  // The format is chosen by the name's end: .jsonl or .csv. `held_out_key` may be empty. Throws DataError: not
+  // readable, a CSV file without the columns file_name and, if it is not empty, held_out_key.
+  MetadataFile(std::filesystem::path path, std::string caption_key, std::string held_out_key);
   ~MetadataFile();
   MetadataFile(MetadataFile&&) noexcept;
   MetadataFile& operator=(MetadataFile&&) noexcept;

@@ -121,7 +121,7 @@ void ShardWriter::save(const nlohmann::json& progress) {
   impl_->spool.save(progress);
 }
 
-void ShardWriter::finish() {
+void ShardWriter::finish(const std::function<void()>& before_naming) {
   Impl& shard = *impl_;
   const std::map<ImageSize, ShardSpool::Part>& parts = shard.spool.parts();
   if (parts.empty()) {
@@ -145,6 +145,9 @@ void ShardWriter::finish() {
   };
   const std::filesystem::path whole = shard.spool.folder() / "whole.h5";
   assemble_shard(whole, shard.path, content);
+  if (before_naming) {
+    before_naming();
+  }
   commit_file(whole, shard.path);
   shard.spool.remove();
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -49,8 +50,9 @@ class ShardWriter {
   void append(const Sample& sample, const ImageDigests& digests);
   // Makes the next start go on from here, with this to tell it where in the source that is. Of resumable writers only.
   void save(const nlohmann::json& progress);
-  // Writes the file; throws DataError when no sample was appended.
-  void finish();
+  // Writes the file, calling `before_naming` when all of it is there but its name; throws DataError when no sample was
+  // appended, and Interrupted after a stop signal.
+  void finish(const std::function<void()>& before_naming = {});
   // Ends it without a file, and forgets what was saved.
   void discard();
 
