@@ -10,9 +10,9 @@
 namespace soup {
 
 struct ImageFolderSource {
-  std::filesystem::path path;
+  std::filesystem::path path = {};
   std::string caption_key = "text";  // of metadata rows
-  std::string held_out_key;          // of metadata rows; empty: held out by caption
+  std::string held_out_key = {};     // of metadata rows; empty: held out by caption
 };
 
 // Pictures below the folder, those in folders in it included, in byte order of their paths: files that end in an

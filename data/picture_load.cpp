@@ -81,22 +81,36 @@ ImageSize size_of(std::span<const std::byte> bytes, const std::string& name) {
   return size;
 }
 
-// Scaled to cover `target` and cut to it, or to fit into it. Upright, and in sRGB where it has a profile.
+// Upright, scaled to cover `target` and cut to it, or to fit into it.
 VipsHandle scaled(std::span<const std::byte> bytes, const std::string& name, ImageSize target, Fit fit) {
   void* data = const_cast<std::byte*>(bytes.data());  // libvips does not write to it
   const VipsInteresting crop = fit == Fit::crop ? VIPS_INTERESTING_CENTRE : VIPS_INTERESTING_NONE;
   VipsImage* out = nullptr;
   // Without fail_on a truncated file decodes to whatever came before the tear.
   if (vips_thumbnail_buffer(data, bytes.size(), &out, target.width, "height", target.height, "size", VIPS_SIZE_BOTH,
-                            "crop", crop, "export_profile", "srgb", "fail_on", VIPS_FAIL_ON_ERROR, nullptr) == 0) {
+                            "crop", crop, "option_string", "[fail_on=error]", nullptr) == 0) {
     return VipsHandle(out);
   }
   fail(name);
 }
 
+// Out of the colours of the embedded profile into those of the connection space. An image without a profile, or with
+// one that cannot be used, stays as it is. (vips_thumbnail's own way goes by a perceptual sRGB profile, which makes
+// other colours even of plain sRGB.)
+VipsHandle without_profile(VipsHandle image) {
+  VipsImage* out = nullptr;
+  if (vips_image_get_typeof(image.get(), VIPS_META_ICC_NAME) == 0 ||
+      vips_icc_import(image.get(), &out, "embedded", TRUE, "pcs", VIPS_PCS_LAB, nullptr) != 0) {
+    vips_error_clear();
+    return image;
+  }
+  return VipsHandle(out);
+}
+
 // 16-bit, palette, grey and CMYK images become 8-bit RGB, alpha goes over white.
 VipsHandle flattened(VipsHandle image, const std::string& name) {
   VipsImage* out = nullptr;
+  image = without_profile(std::move(image));
   image = checked(vips_colourspace(image.get(), &out, VIPS_INTERPRETATION_sRGB, nullptr), out, name);
   image = checked(vips_cast_uchar(image.get(), &out, nullptr), out, name);
   if (vips_image_hasalpha(image.get()) != 0) {

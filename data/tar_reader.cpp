@@ -25,9 +25,9 @@ struct TarReader::Impl {
   std::unique_ptr<archive, FreeArchive> handle;
   std::string last;  // member
 
-  // libarchive's "warning" means that the entry is whole; everything below is damage.
+  // libarchive's "warning" means that the entry is whole; everything else is damage.
   void check(int status, const char* what) const {
-    if (status < ARCHIVE_WARN) {
+    if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {
       const char* text = archive_error_string(handle.get());
       throw DataError(path,
                       std::string(what) + (last.empty() ? "" : " after or in \"" + excerpt(last) + "\"") + ": " +

@@ -98,8 +98,21 @@ class SampleReader {
     } while (member_ && (member_->is_folder || !MemberName(member_->name).is_read()));
   }
 
+  // Damage behind a member leaves its sample whole; it is told in its own turn.
+  void advance_or_end() {
+    try {
+      advance();
+    } catch (const DataError& error) {
+      member_.reset();
+      damage_ = error;
+    }
+  }
+
   // The members in a row with the key of the next one.
   std::optional<SourceItem> sample() {
+    if (damage_) {
+      throw DataError(*damage_);
+    }
     if (!member_) {
       ended_ = true;
       if (!any_) {
@@ -116,7 +129,7 @@ class SampleReader {
       problem(item,
               "its key came before in this tar; members of one key lie side by side, and keys are not used twice");
     }
-    for (; member_ && MemberName(member_->name).key == key; advance()) {
+    for (; member_ && MemberName(member_->name).key == key; advance_or_end()) {
       const std::string end = MemberName(member_->name).end;
       if (std::ranges::find(ends, end) != ends.end()) {
         problem(item, "has two members that end in ." + end);
@@ -201,6 +214,7 @@ class SampleReader {
   std::optional<TarReader> reader_;
   std::optional<TarMember> member_;  // not yet taken
   std::unordered_set<KeyHash, HashOfKeyHash> keys_;
+  std::optional<DataError> damage_;
   bool any_ = false;
   bool ended_ = false;
 };
@@ -258,6 +272,9 @@ class WebDataset final : public CaptionedSource {
   [[nodiscard]] SourcePlace place() const override { return place_; }
   [[nodiscard]] std::optional<std::uint64_t> total() override { return std::nullopt; }
   [[nodiscard]] double part_done() override {
+    if (place_.part >= tars_.size()) {
+      return 1.0;
+    }
     const std::uint64_t done = bytes_before_ + (reader_ ? reader_->bytes_read() : 0);
     return static_cast<double>(done) / static_cast<double>(std::max<std::uint64_t>(1, all_bytes_));
   }

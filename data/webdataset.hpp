@@ -11,10 +11,10 @@
 namespace soup {
 
 struct WebDatasetSource {
-  std::filesystem::path folder;         // that relative paths start from; empty: the current one
-  std::vector<std::string> tars;        // paths; with {00000..00009}, {a,b}, *, ? and [..] in them
+  std::filesystem::path folder = {};    // that relative paths start from; empty: the current one
+  std::vector<std::string> tars = {};   // paths; with {00000..00009}, {a,b}, *, ? and [..] in them
   std::string caption_key = "caption";  // of key.json, where there is no key.txt
-  std::string held_out_key;             // of key.json; empty: held out by caption
+  std::string held_out_key = {};        // of key.json; empty: held out by caption
 };
 
 // The files that the tars' patterns name: braces in their order, wildcards sorted. Throws DataError: a pattern that

@@ -32,7 +32,7 @@ class Pictures : public testing::Test {
     std::size_t given = 0;
     decode_stream(
         [&]() -> std::optional<DecodeJob> { return given < jobs.size() ? std::optional(jobs[given++]) : std::nullopt; },
-        {.workers = 1, .picture = options},
+        {.picture = options, .workers = 1},
         [&](std::size_t, Decoded result) {
           results.push_back(std::move(result));
           return true;

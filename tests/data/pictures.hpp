@@ -70,7 +70,10 @@ inline void write_picture(const PictureKind& kind, const std::function<unsigned(
     made(vips_copy(image, &next, "interpretation", VIPS_INTERPRETATION_sRGB, nullptr));
     image = next;
     if (!kind.profile.empty()) {
-      made(vips_icc_transform(image, &next, kind.profile.c_str(), "input_profile", "srgb", nullptr));
+      // Not vips_icc_transform: libvips's own sRGB profile is a perceptual one, which makes other colours.
+      made(vips_colourspace(image, &next, VIPS_INTERPRETATION_LAB, nullptr));
+      image = next;
+      made(vips_icc_export(image, &next, "output_profile", kind.profile.c_str(), "pcs", VIPS_PCS_LAB, nullptr));
       image = next;
     } else if (kind.interpretation != VIPS_INTERPRETATION_sRGB) {
       made(vips_colourspace(image, &next, kind.interpretation, nullptr));
