@@ -125,6 +125,12 @@ void AtomicPath::commit(Sync sync) {
   }
 }
 
+void commit_file(const fs::path& partial, const fs::path& final_path) {
+  sync_path(partial, final_path);
+  rename_path(partial, final_path, final_path);
+  sync_path(folder_of(final_path), final_path);
+}
+
 AtomicFolder::AtomicFolder(const fs::path& final_path)
     : final_path_(without_trailing_slash(final_path)), partial_path_(final_path_.native() + partial_suffix()) {
   try {

@@ -55,6 +55,9 @@ class AtomicPath {
   bool committed_ = false;
 };
 
+// Flushes a finished file and gives it its final name, on the same file system. Throws DataError naming that name.
+void commit_file(const std::filesystem::path& partial, const std::filesystem::path& final_path);
+
 // A folder written beside its final name (missing parents are made). commit() flushes every file in it, and exchanges
 // it with an older folder of that name, which is then removed.
 class AtomicFolder {

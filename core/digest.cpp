@@ -119,6 +119,13 @@ Digest Sha256::finish() {
   return digest;
 }
 
+Sha256 Sha256::fork() const {
+  SOUP_REQUIRE(context_ != nullptr, "a SHA-256 was forked after it had ended");
+  Sha256 copy;
+  Context::require(EVP_MD_CTX_copy_ex(copy.context_->state.get(), context_->state.get()) == 1);
+  return copy;
+}
+
 Digest sha256(std::span<const std::byte> bytes) {
   return Sha256().update(bytes).finish();
 }
@@ -161,6 +168,26 @@ Digest merkle_root(std::span<const Digest> leaves) {
     leaf_hashes.push_back(merkle_leaf_hash(std::as_bytes(std::span(leaf.bytes))));
   }
   return merkle_root_of_leaf_hashes(leaf_hashes);
+}
+
+void MerkleTree::add(const Digest& leaf) {
+  Digest subtree = merkle_leaf_hash(std::as_bytes(std::span(leaf.bytes)));
+  for (std::uint64_t carry = leaves_++; (carry & 1U) != 0; carry >>= 1U) {
+    subtree = merkle_node_hash(subtrees_.back(), subtree);
+    subtrees_.pop_back();
+  }
+  subtrees_.push_back(subtree);
+}
+
+Digest MerkleTree::root() const {
+  if (subtrees_.empty()) {
+    return sha256(std::string_view());
+  }
+  Digest root = subtrees_.back();
+  for (std::size_t i = subtrees_.size() - 1; i > 0; --i) {
+    root = merkle_node_hash(subtrees_[i - 1], root);
+  }
+  return root;
 }
 
 }  // namespace soup

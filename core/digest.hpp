@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace soup {
 
@@ -41,6 +42,8 @@ class Sha256 {
   Sha256& update_u64(std::uint64_t value);  // 8 bytes, little endian
   // Ends the computation; using the object afterwards throws InvariantError.
   Digest finish();
+  // A second computation that goes on from here.
+  [[nodiscard]] Sha256 fork() const;
 
  private:
   struct Context;
@@ -60,5 +63,17 @@ Digest merkle_root_of_leaf_hashes(std::span<const Digest> leaf_hashes);
 // Root of the Merkle tree over `leaves`, each leaf being the 32 bytes of a digest. No leaves: SHA-256 of the empty
 // string.
 Digest merkle_root(std::span<const Digest> leaves);
+
+// The same root, leaf by leaf, in memory for the logarithm of their number.
+class MerkleTree {
+ public:
+  void add(const Digest& leaf);
+  [[nodiscard]] Digest root() const;
+
+ private:
+  // Whole subtrees, largest first: one for each one in the binary number of leaves.
+  std::vector<Digest> subtrees_;
+  std::uint64_t leaves_ = 0;
+};
 
 }  // namespace soup

@@ -115,6 +115,20 @@ void FileDescriptor::read_at(std::uint64_t offset, std::span<std::byte> out,
   }
 }
 
+void FileDescriptor::write_at(std::uint64_t offset, std::span<const std::byte> bytes,
+                              const std::filesystem::path& reported_path) const {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno != EINTR) {
+      fail(reported_path, "write");
+    }
+    if (count > 0) {
+      offset += static_cast<std::uint64_t>(count);
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+  }
+}
+
 std::uint64_t FileDescriptor::size(const std::filesystem::path& reported_path) const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) {

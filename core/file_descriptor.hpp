@@ -36,6 +36,9 @@ class FileDescriptor {
   std::size_t read_some(std::span<std::byte> buffer, const std::filesystem::path& reported_path) const;
   // Fills `out` with the bytes from `offset` on. A file that ends before is a DataError.
   void read_at(std::uint64_t offset, std::span<std::byte> out, const std::filesystem::path& reported_path) const;
+  // Writes all of `bytes` from `offset` on.
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes,
+                const std::filesystem::path& reported_path) const;
   [[nodiscard]] std::uint64_t size(const std::filesystem::path& reported_path) const;
   void sync(const std::filesystem::path& reported_path) const;
   // Closing can be the first moment a network file system reports a full disk, so it is checked here.

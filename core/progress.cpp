@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -69,6 +70,10 @@ void Progress::advance_to(std::uint64_t done, std::string_view detail) {
                             {"rate", rate()},
                             {"detail", std::string(detail)}});
   }
+}
+
+void Progress::expect(std::uint64_t total) {
+  total_ = std::max(total, done_);
 }
 
 void Progress::finish() {

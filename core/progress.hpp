@@ -21,6 +21,8 @@ class Progress {
 
   // `done` never goes back. detail: short text appended ("loss 0.0812").
   void advance_to(std::uint64_t done, std::string_view detail = {});
+  // A better estimate of the total; never below what is done.
+  void expect(std::uint64_t total);
   // Ends the line and logs the totals; called by the destructor if not before. A destructor that runs because of an
   // exception says that the stage stopped.
   void finish();

@@ -23,21 +23,35 @@ using Clock = DecodeWorker::Clock;
 constexpr std::uint64_t waiting_bytes = 64U << 20;
 constexpr int failed_starts_allowed = 3;
 
-class Pool {
- public:
-  Pool(std::span<const std::filesystem::path> paths, const DecodeOptions& options) : paths_(paths), options_(options) {
-    const std::uint64_t image_bytes = 3ULL * static_cast<std::uint64_t>(options.size) * options.size;
-    window_ = std::clamp<std::uint64_t>(waiting_bytes / image_bytes, 2ULL * options.workers, 4096);
-    const auto count = std::min<std::size_t>(static_cast<std::size_t>(options.workers), paths.size());
-    for (std::size_t i = 0; i < count; ++i) {
-      workers_.push_back(std::make_unique<DecodeWorker>(options_));
+// Pixels of the largest result.
+std::uint64_t image_bytes(const DecodeOptions& options) {
+  std::uint64_t most = 3ULL * static_cast<std::uint64_t>(options.size) * options.size;
+  if (options.picture) {
+    most = 0;
+    for (const ImageSize& size : options.picture->sizes) {
+      most = std::max<std::uint64_t>(most, 3ULL * static_cast<std::uint64_t>(size.height) * size.width);
     }
   }
+  return most;
+}
 
-  // Results in order; each index is asked for once.
-  Decoded take(std::size_t index) {
+class Pool {
+ public:
+  Pool(const std::function<std::optional<DecodeJob>()>& next_job, const DecodeOptions& options)
+      : next_job_(next_job), options_(options), image_bytes_(image_bytes(options)) {
+    window_ = std::clamp<std::uint64_t>(waiting_bytes / image_bytes_, 2ULL * options.workers, 4096);
+  }
+
+  // Results in order; nothing behind the last one. Each index is asked for once.
+  std::optional<Decoded> take(std::size_t index) {
     while (!waiting_.contains(index)) {
       dispatch(index);
+      if (waiting_.contains(index)) {
+        break;
+      }
+      if (ended_ && index >= next_) {
+        return std::nullopt;
+      }
       wait();
     }
     auto node = waiting_.extract(index);
@@ -45,18 +59,31 @@ class Pool {
   }
 
  private:
+  // Gives a job to each idle worker. The first jobs start the workers: a source of two images needs no more.
   void dispatch(std::size_t oldest) {
-    for (auto& worker : workers_) {
-      if (next_ >= paths_.size() || next_ >= oldest + window_) {
+    while (!ended_ && next_ < oldest + window_) {
+      if (next_ >= workers_.size() && std::ssize(workers_) < options_.workers) {
+        workers_.push_back(std::make_unique<DecodeWorker>(options_, image_bytes_));
+      }
+      const auto idle = std::ranges::find_if(workers_, [](const auto& worker) { return worker->idle(); });
+      if (idle == workers_.end() && !kept_) {
         return;
       }
-      if (!worker->idle()) {
-        continue;
+      if (!kept_) {
+        kept_ = next_job_();
       }
-      if (worker->give(next_, paths_[next_], options_.seconds_per_image)) {
+      if (!kept_) {
+        ended_ = true;
+      } else if (!kept_->error.empty()) {
+        waiting_.emplace(next_++, Decoded{.error = std::move(kept_->error)});
+        kept_.reset();
+      } else if (idle == workers_.end()) {
+        return;
+      } else if ((*idle)->give(next_, *kept_, options_.seconds_per_image)) {
         ++next_;
+        kept_.reset();
       } else {
-        worker = std::make_unique<DecodeWorker>(options_);
+        *idle = std::make_unique<DecodeWorker>(options_, image_bytes_);
       }
     }
   }
@@ -100,17 +127,20 @@ class Pool {
       what += how + closing;
     }
     if (job) {
-      waiting_.emplace(*job, Decoded{std::nullopt, what});
+      waiting_.emplace(*job, Decoded{.error = what});
     } else if (!started && ++failed_starts_ > failed_starts_allowed) {
       throw DataError("decoder", "its processes do not start (" + how + ")", "is the machine short of memory?");
     }
-    worker = std::make_unique<DecodeWorker>(options_);
+    worker = std::make_unique<DecodeWorker>(options_, image_bytes_);
   }
 
-  std::span<const std::filesystem::path> paths_;
+  const std::function<std::optional<DecodeJob>()>& next_job_;
   DecodeOptions options_;
+  std::uint64_t image_bytes_;
   std::size_t window_ = 0;
-  std::size_t next_ = 0;  // first path not yet given out
+  std::size_t next_ = 0;           // number of the next job
+  std::optional<DecodeJob> kept_;  // that job, when its worker had died
+  bool ended_ = false;             // there is no next job
   int failed_starts_ = 0;
   std::vector<std::unique_ptr<DecodeWorker>> workers_;
   std::map<std::size_t, Decoded> waiting_;
@@ -118,16 +148,32 @@ class Pool {
 
 }  // namespace
 
-void decode_in_order(std::span<const std::filesystem::path> paths, const DecodeOptions& options,
-                     const std::function<bool(std::size_t index, Decoded result)>& consume) {
+void decode_stream(const std::function<std::optional<DecodeJob>()>& next, const DecodeOptions& options,
+                   const std::function<bool(std::size_t index, Decoded result)>& consume) {
   SOUP_REQUIRE(options.size > 0 && options.workers > 0 && options.seconds_per_image > 0, "decode options are positive");
-  SOUP_REQUIRE(!decoder_started(), "decode_in_order() runs before load_icon() is called in the same process");
-  Pool pool(paths, options);
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    if (!consume(i, pool.take(i))) {
+  SOUP_REQUIRE(!decoder_started(), "a decode pool runs before load_icon() is called in the same process");
+  Pool pool(next, options);
+  for (std::size_t i = 0;; ++i) {
+    std::optional<Decoded> decoded = pool.take(i);
+    if (!decoded || !consume(i, std::move(*decoded))) {
       return;
     }
   }
+}
+
+void decode_in_order(std::span<const std::filesystem::path> paths, const DecodeOptions& options,
+                     const std::function<bool(std::size_t index, Decoded result)>& consume) {
+  std::size_t given = 0;
+  const auto next = [&]() -> std::optional<DecodeJob> {
+    if (given == paths.size()) {
+      return std::nullopt;
+    }
+    DecodeJob job;
+    job.path = paths[given++];
+    job.name = job.path.string();
+    return job;
+  };
+  decode_stream(next, options, consume);
 }
 
 }  // namespace soup

@@ -20,9 +20,9 @@ class DecodeWorker {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Starts the process. Throws DataError.
-  explicit DecodeWorker(const DecodeOptions& options);
-  ~DecodeWorker() { end(); }
+  // Starts the process; results take at most `image_bytes`. Throws DataError.
+  DecodeWorker(const DecodeOptions& options, std::uint64_t image_bytes);
+  ~DecodeWorker();
   DecodeWorker(const DecodeWorker&) = delete;
   DecodeWorker& operator=(const DecodeWorker&) = delete;
 
@@ -33,7 +33,7 @@ class DecodeWorker {
   [[nodiscard]] Clock::time_point deadline() const { return deadline_; }
 
   // False when the worker has died since its last reply.
-  bool give(std::size_t job, const std::filesystem::path& path, double seconds);
+  bool give(std::size_t number, const DecodeJob& job, double seconds);
 
   // Whether the time of what it is doing is up. An image's time is the processor's, so that a busy machine does not
   // change what is imported; one that waits for something (a pipe, a dead file server) has a longer time by the clock.
@@ -50,7 +50,9 @@ class DecodeWorker {
   // Used by the process so far; 0 when it has ended.
   [[nodiscard]] double processor_seconds() const;
 
-  int size_;
+  // Memory that both processes see: pixels go through it.
+  std::uint8_t* pixels_ = nullptr;
+  std::uint64_t pixel_bytes_;
   pid_t process_ = -1;
   int socket_ = -1;
   bool ready_ = false;

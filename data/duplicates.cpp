@@ -35,6 +35,16 @@ double root_mean_square(std::span<const std::uint8_t> a, std::span<const std::ui
   return std::sqrt(static_cast<double>(sum) / static_cast<double>(a.size()));
 }
 
+// Equal for images with the same pixels: bytes alone could be those of an image of other sides.
+using ExactKey = std::pair<Digest, int>;
+ExactKey identity(const ShardFile& shard, std::uint64_t image) {
+  return {shard.pixel_digest(image), shard.height(image)};
+}
+
+bool same_size(const ShardFile& a, std::uint64_t of_a, const ShardFile& b, std::uint64_t of_b) {
+  return a.height(of_a) == b.height(of_b) && a.width(of_a) == b.width(of_b);
+}
+
 // Two hashes that differ in at most three bits agree in at least one of four 16-bit bands, so looking up each band
 // finds every near pair.
 class EarlierShards {
@@ -44,7 +54,7 @@ class EarlierShards {
     const auto number = static_cast<std::uint32_t>(shards_.size());
     shards_.push_back(&shard);
     for (std::uint32_t i = 0; i < shard.size(); ++i) {
-      exact_.try_emplace(shard.pixel_digest(i), Place{number, i});
+      exact_.try_emplace(identity(shard, i), Place{number, i});
       for (int band = 0; band < bands; ++band) {
         by_band_[static_cast<std::size_t>(band)][band_of(shard.perceptual_hash(i), band)].push_back({number, i});
       }
@@ -55,7 +65,7 @@ class EarlierShards {
   [[nodiscard]] std::optional<DuplicatePair> nearest(const ShardFile& later, std::uint32_t image,
                                                      const std::optional<DuplicateOptions>& near) const {
     DuplicatePair best{.second_shard = shards_.size(), .second_image = image};
-    if (const auto found = exact_.find(later.pixel_digest(image)); found != exact_.end()) {
+    if (const auto found = exact_.find(identity(later, image)); found != exact_.end()) {
       best.first_shard = found->second.shard;
       best.first_image = found->second.image;
       best.exact = true;
@@ -70,7 +80,7 @@ class EarlierShards {
       for (const Place& place : by_band_[static_cast<std::size_t>(band)][band_of(hash, band)]) {
         const ShardFile& earlier = *shards_[place.shard];
         const int distance = std::popcount(hash ^ earlier.perceptual_hash(place.image));
-        if (distance > near->hash_distance) {
+        if (distance > near->hash_distance || !same_size(later, image, earlier, place.image)) {
           continue;
         }
         const double rms = root_mean_square(later.pixels(image), earlier.pixels(place.image));
@@ -90,7 +100,7 @@ class EarlierShards {
 
  private:
   std::vector<const ShardFile*> shards_;
-  std::map<Digest, Place> exact_;
+  std::map<ExactKey, Place> exact_;
   std::array<std::vector<std::vector<Place>>, bands> by_band_{
       std::vector<std::vector<Place>>(1 << 16), std::vector<std::vector<Place>>(1 << 16),
       std::vector<std::vector<Place>>(1 << 16), std::vector<std::vector<Place>>(1 << 16)};
@@ -103,10 +113,13 @@ void require_usable(const DuplicateOptions& options) {
   }
 }
 
+// Shards of one size must have the same one; images of shards with several sizes are compared where sizes agree.
 void require_same_size(const ShardFile& shard, const ShardFile& first) {
-  if (shard.height() != first.height() || shard.width() != first.width() || shard.channels() != first.channels()) {
+  const bool comparable =
+      !shard.one_size() || !first.one_size() || (shard.height() == first.height() && shard.width() == first.width());
+  if (!comparable || shard.channels() != first.channels()) {
     const auto size = [](const ShardFile& of) {
-      return std::to_string(of.height()) + " x " + std::to_string(of.width()) + " x " + std::to_string(of.channels());
+      return std::to_string(of.height(0)) + " x " + std::to_string(of.width(0)) + " x " + std::to_string(of.channels());
     };
     throw DataError(shard.path(),
                     "has images of " + size(shard) + ", but " + first.path().string() + " of " + size(first),

@@ -16,7 +16,7 @@
 #include "data/decode_pool.hpp"
 #include "data/icon_caption.hpp"
 #include "data/import.hpp"
-#include "data/shard_file.hpp"
+#include "data/shard_writer.hpp"
 #include "data/theme_index.hpp"
 
 namespace soup {
@@ -143,6 +143,7 @@ ImportReport import_icon_theme(const IconThemeSource& source, const ImportOption
     const Candidate& candidate = candidates[i];
     tried = i + 1;
     if (!decoded.image) {
+      ++report.unreadable;
       report.broken.push_back(candidate.icon.file.string() + ": " + decoded.error);
     } else if (standard_deviation(decoded.image->pixels) < blank_deviation) {
       ++report.blank;

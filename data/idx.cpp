@@ -12,7 +12,7 @@
 #include "core/progress.hpp"
 #include "core/signals.hpp"
 #include "data/import.hpp"
-#include "data/shard_file.hpp"
+#include "data/shard_writer.hpp"
 
 namespace soup {
 namespace {

@@ -1,239 +1,188 @@
-// Reading half of data/shard_file.hpp: records are read into memory, pixels are mapped where HDF5 says they lie.
 #include "data/shard_file.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-
+#include <algorithm>
 #include <array>
-#include <cerrno>
+#include <cstring>
+#include <limits>
 
 #include "core/error.hpp"
-#include "core/file_descriptor.hpp"
-#include "core/text.hpp"
-#include "data/hdf5_handle.hpp"
-#include "data/shard_seal.hpp"
+#include "data/file_map.hpp"
+#include "data/shard_reading.hpp"
+#include "data/text_column.hpp"
 
 namespace soup {
 namespace {
 
-// A read-only map of a whole file.
-class FileMap {
- public:
-  FileMap() = default;
-  FileMap(const std::filesystem::path& path, std::size_t bytes) : bytes_(bytes) {
-    const FileDescriptor file(path, O_RDONLY);
-    void* address = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file.get(), 0);
-    if (address == MAP_FAILED) {
-      throw DataError(path, "cannot map the file: " + errno_text(errno));
-    }
-    address_ = static_cast<const std::uint8_t*>(address);
-  }
-  ~FileMap() {
-    if (address_ != nullptr) {
-      munmap(const_cast<std::uint8_t*>(address_), bytes_);
-    }
-  }
-  FileMap(FileMap&& other) noexcept
-      : address_(std::exchange(other.address_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  FileMap& operator=(FileMap&& other) noexcept {
-    std::swap(address_, other.address_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  [[nodiscard]] std::span<const std::uint8_t> bytes() const { return {address_, bytes_}; }
-
- private:
-  const std::uint8_t* address_ = nullptr;
-  std::size_t bytes_ = 0;
-};
-
-struct Extents {
-  std::vector<hsize_t> values;
-  [[nodiscard]] std::string text() const {
-    std::string out = "[";
-    for (const hsize_t value : values) {
-      out += (out.size() > 1 ? ", " : "") + std::to_string(value);
-    }
-    return out + "]";
-  }
-};
-
-// Reads datasets and attributes of one open HDF5 file; everything that is not as version 1 has it is a DataError.
-class Hdf5Input {
- public:
-  explicit Hdf5Input(const std::filesystem::path& path) : path_(path) {
-    Hdf5Properties access(hdf5_check(H5Pcreate(H5P_FILE_ACCESS), path_, "cannot prepare"));
-    // A shard never changes once it has its name, and locks fail on many shared file systems.
-    hdf5_check(H5Pset_file_locking(access.get(), false, true), path_, "cannot prepare");
-    file_ = Hdf5File(hdf5_check(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), path_, "cannot open as HDF5"));
-  }
-
-  // Throws unless the dataset is there with the wanted class of type, bytes per element and rank.
-  Hdf5Dataset dataset(const char* name, H5T_class_t type_class, std::size_t element_bytes, std::size_t rank,
-                      Extents* shape) const {
-    if (H5Lexists(file_.get(), name, H5P_DEFAULT) <= 0) {
-      throw DataError(path_, std::string("has no dataset \"") + name + "\"", "import the shard again");
-    }
-    Hdf5Dataset out(hdf5_check(H5Dopen2(file_.get(), name, H5P_DEFAULT), path_, name));
-    Hdf5Type type(hdf5_check(H5Dget_type(out.get()), path_, name));
-    const bool variable_string = type_class == H5T_STRING && H5Tis_variable_str(type.get()) > 0;
-    const bool plain = type_class == H5T_INTEGER && H5Tget_size(type.get()) == element_bytes &&
-                       H5Tget_sign(type.get()) == H5T_SGN_NONE;
-    if (H5Tget_class(type.get()) != type_class || !(variable_string || plain)) {
-      throw DataError(path_, std::string("dataset \"") + name + "\" holds another type of element than version 1 has",
-                      "import the shard again");
-    }
-    Hdf5Space space(hdf5_check(H5Dget_space(out.get()), path_, name));
-    const int actual_rank = hdf5_check(H5Sget_simple_extent_ndims(space.get()), path_, name);
-    shape->values.resize(static_cast<std::size_t>(actual_rank));
-    hdf5_check(H5Sget_simple_extent_dims(space.get(), shape->values.data(), nullptr), path_, name);
-    if (shape->values.size() != rank) {
-      throw DataError(path_, std::string("dataset \"") + name + "\" has shape " + shape->text() + "; expected " +
-                                 std::to_string(rank) + " dimensions");
-    }
-    return out;
-  }
-
-  void require_shape(const char* name, const Extents& actual, const Extents& expected) const {
-    if (actual.values != expected.values) {
-      throw DataError(path_, std::string("dataset \"") + name + "\" has shape " + actual.text() + "; expected " +
-                                 expected.text() + " to agree with \"images\"");
-    }
-  }
-
-  std::vector<std::string> strings(const char* name, std::size_t images) const {
-    Extents shape;
-    const Hdf5Dataset in = dataset(name, H5T_STRING, 0, 1, &shape);
-    require_shape(name, shape, {{images}});
-    Hdf5Type type(hdf5_check(H5Dget_type(in.get()), path_, name));
-    Hdf5Space space(hdf5_check(H5Dget_space(in.get()), path_, name));
-    std::vector<char*> pointers(images, nullptr);
-    hdf5_check(H5Dread(in.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()), path_, name);
-    std::vector<std::string> values;
-    values.reserve(images);
-    for (const char* pointer : pointers) {
-      values.emplace_back(pointer == nullptr ? "" : pointer);
-    }
-    hdf5_check(H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, pointers.data()), path_, name);
-    for (std::size_t i = 0; i < images; ++i) {
-      if (!is_utf8(values[i])) {
-        throw DataError(path_, std::string("entry ") + std::to_string(i) + " of \"" + name + "\" is not UTF-8");
-      }
-    }
-    return values;
-  }
-
-  std::vector<Digest> digests(const char* name, std::size_t images) const {
-    Extents shape;
-    const Hdf5Dataset in = dataset(name, H5T_INTEGER, 1, 2, &shape);
-    require_shape(name, shape, {{images, sizeof(Digest)}});
-    std::vector<Digest> values(images);
-    hdf5_check(H5Dread(in.get(), H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), path_, name);
-    return values;
-  }
-
-  std::vector<std::uint64_t> hashes(const char* name, std::size_t images) const {
-    Extents shape;
-    const Hdf5Dataset in = dataset(name, H5T_INTEGER, 8, 1, &shape);
-    require_shape(name, shape, {{images}});
-    std::vector<std::uint64_t> values(images);
-    hdf5_check(H5Dread(in.get(), H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), path_, name);
-    return values;
-  }
-
-  std::string text_attribute(const char* name) const {
-    if (H5Aexists(file_.get(), name) <= 0) {
-      throw DataError(path_, std::string("has no attribute \"") + name + "\"", "import the shard again");
-    }
-    Hdf5Attribute in(hdf5_check(H5Aopen(file_.get(), name, H5P_DEFAULT), path_, name));
-    Hdf5Type type(hdf5_check(H5Aget_type(in.get()), path_, name));
-    Hdf5Space space(hdf5_check(H5Aget_space(in.get()), path_, name));
-    if (H5Tis_variable_str(type.get()) <= 0 || H5Sget_simple_extent_npoints(space.get()) != 1) {
-      throw DataError(path_, std::string("attribute \"") + name + "\" is not one variable-length string");
-    }
-    char* pointer = nullptr;
-    hdf5_check(H5Aread(in.get(), type.get(), static_cast<void*>(&pointer)), path_, name);
-    std::string value = pointer == nullptr ? "" : pointer;
-    hdf5_check(H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, static_cast<void*>(&pointer)), path_, name);
-    return value;
-  }
-
- private:
-  std::filesystem::path path_;
-  Hdf5File file_;
-};
+constexpr std::uint64_t longest_side = 1U << 20;  // pixels; more is no image
 
 }  // namespace
 
 struct ShardFile::Impl {
+  explicit Impl(const std::filesystem::path& file) : path(file) {}
+
   std::filesystem::path path;
   FileMap map;
-  std::span<const std::uint8_t> pixels;
   std::size_t images = 0;
-  std::size_t image_bytes = 0;
-  int height = 0;
-  int width = 0;
   int channels = 0;
-  std::vector<std::string> captions, keys, styles, sources;
-  std::vector<Digest> digests, pixel_digests;
-  std::vector<std::uint64_t> perceptual_hashes;
+  std::vector<Bucket> buckets;
+  std::vector<ByteRange> pixels;   // per bucket
+  std::vector<ByteRange> moments;  // per bucket, or none
+  TextColumn captions, keys, styles, sources;
+  ByteRange digests, pixel_digests, perceptual_hashes, text_states, text_index;
+  std::optional<MomentsFormat> moments_format;
+  std::optional<TextStatesFormat> text_format;
+  std::vector<Digest> block_digests;  // of the moments of each bucket, then of the text states
   Digest root;
   ShardOrigin origin;
 
-  void read_images(const Hdf5Input& in, const ShardSeal& seal);
+  void read(const ShardReading& in, const ShardSeal& seal);
+  void read_bucket(const ShardReading& in, const std::string& below);
+  void read_moments(const ShardReading& in, const std::string& name);
+  void read_text_states(const ShardReading& in);
+  void require_blocks(const ShardSeal& seal) const;
+
+  [[nodiscard]] std::span<const std::uint8_t> mapped(const ByteRange& range) const {
+    return map.bytes().subspan(range.offset, range.bytes);
+  }
+  template <typename Value>
+  [[nodiscard]] Value entry(const ByteRange& column, std::size_t index) const {
+    SOUP_REQUIRE(index < images, "image " + std::to_string(index) + " of " + std::to_string(images));
+    Value value;
+    std::memcpy(&value, map.bytes().data() + column.offset + index * sizeof value, sizeof value);
+    return value;
+  }
+  [[nodiscard]] std::size_t bucket_number(std::size_t index) const {
+    SOUP_REQUIRE(index < images, "image " + std::to_string(index) + " of " + std::to_string(images));
+    const auto after = std::ranges::upper_bound(buckets, index, {}, &Bucket::first);
+    return static_cast<std::size_t>(after - buckets.begin()) - 1;
+  }
 };
 
-void ShardFile::Impl::read_images(const Hdf5Input& in, const ShardSeal& seal) {
-  Extents shape;
-  const Hdf5Dataset dataset = in.dataset("images", H5T_INTEGER, 1, 4, &shape);
-  // Each extent is checked before the product, which could wrap around.
-  hsize_t bytes = 1;
-  for (const hsize_t extent : shape.values) {
-    if (extent == 0 || extent > seal.pixels_bytes / bytes) {
-      throw DataError(path, "dataset \"images\" has shape " + shape.text() + ", but the file holds " +
-                                std::to_string(seal.pixels_bytes) + " bytes of pixels");
-    }
-    bytes *= extent;
-  }
-  const haddr_t offset = H5Dget_offset(dataset.get());
-  if (bytes != seal.pixels_bytes || offset != seal.pixels_offset) {
+void ShardFile::Impl::read_bucket(const ShardReading& in, const std::string& below) {
+  const DatasetPlace place = in.dataset(below + "images", H5T_STD_U8LE, 4);
+  const std::vector<std::uint64_t>& shape = place.shape;
+  const bool sane = std::ranges::none_of(shape, [](std::uint64_t extent) { return extent == 0; }) &&
+                    shape[1] <= longest_side && shape[2] <= longest_side && shape[3] <= 4;
+  const Bucket bucket{static_cast<int>(std::min(shape[1], longest_side)),
+                      static_cast<int>(std::min(shape[2], longest_side)), images, shape[0]};
+  const bool ordered = buckets.empty() ||
+                       std::pair(buckets.back().height, buckets.back().width) < std::pair(bucket.height, bucket.width);
+  if (!sane || !ordered || (channels != 0 && shape[3] != static_cast<std::uint64_t>(channels))) {
     throw DataError(path,
-                    "dataset \"images\" (" + std::to_string(bytes) + " bytes at " + std::to_string(offset) +
-                        ") is not where the file's first block says (" + std::to_string(seal.pixels_bytes) +
-                        " bytes at " + std::to_string(seal.pixels_offset) + ")",
+                    "dataset \"" + below + "images\" has shape " + place.shape_text() +
+                        ", which is no bucket of a shard (number, height, width, channels; by size; no extent 0)",
                     "import the shard again");
   }
-  images = shape.values[0];
-  height = static_cast<int>(shape.values[1]);
-  width = static_cast<int>(shape.values[2]);
-  channels = static_cast<int>(shape.values[3]);
-  image_bytes = bytes / images;
-  map = FileMap(path, seal.file_bytes);
-  pixels = map.bytes().subspan(seal.pixels_offset, seal.pixels_bytes);
+  channels = static_cast<int>(shape[3]);
+  buckets.push_back(bucket);
+  pixels.push_back(place.range);
+  images += shape[0];
+  if (in.has(below + "moments")) {
+    read_moments(in, below + "moments");
+  }
 }
 
-ShardFile::ShardFile(const std::filesystem::path& path) : impl_(std::make_unique<Impl>()) {
-  Impl& shard = *impl_;
-  shard.path = path;
+void ShardFile::Impl::read_moments(const ShardReading& in, const std::string& name) {
+  const Bucket& bucket = buckets.back();
+  MomentsFormat format;
+  const DatasetPlace place = in.floats(name, 4, format.type);
+  const std::int64_t factor = in.whole_attribute("factor", name);
+  format.encoder = in.text_attribute("encoder", name);
+  const auto side = [factor](int pixels_a_side) { return static_cast<std::uint64_t>(pixels_a_side / factor); };
+  if (factor < 1 || factor > bucket.height || factor > bucket.width || place.shape[1] > longest_side ||
+      place.shape != std::vector{bucket.count, place.shape[1], side(bucket.height), side(bucket.width)}) {
+    throw DataError(path, "dataset \"" + name + "\" has shape " + place.shape_text() + " and factor " +
+                              std::to_string(factor) + ", which do not fit its " + std::to_string(bucket.count) +
+                              " images of " + std::to_string(bucket.height) + " x " + std::to_string(bucket.width));
+  }
+  format.factor = static_cast<int>(factor);
+  format.channels = static_cast<int>(place.shape[1]);
+  if (moments.size() + 1 != buckets.size() || (moments_format && *moments_format != format)) {
+    throw DataError(path, "not all of its buckets have moments of one encoder", "encode the shard again");
+  }
+  moments_format = format;
+  moments.push_back(place.range);
+  block_digests.push_back(in.digest_attribute("sha256", name));
+}
+
+void ShardFile::Impl::read_text_states(const ShardReading& in) {
+  TextStatesFormat format;
+  const DatasetPlace place = in.floats("text_states", 3, format.type);
+  format.encoder = in.text_attribute("encoder", "text_states");
+  if (place.range.bytes == 0 || place.shape[1] > longest_side || place.shape[2] > longest_side) {
+    throw DataError(path, "dataset \"text_states\" has shape " + place.shape_text() + ", which holds no text states");
+  }
+  format.texts = place.shape[0];
+  format.tokens = static_cast<int>(place.shape[1]);
+  format.width = static_cast<int>(place.shape[2]);
+  text_format = format;
+  text_states = place.range;
+  block_digests.push_back(in.digest_attribute("sha256", "text_states"));
+  text_index = in.place_of("text_index", H5T_STD_U32LE, {images, 2});
+}
+
+// The blocks that the seal leaves out must be those that verify() looks at.
+void ShardFile::Impl::require_blocks(const ShardSeal& seal) const {
+  std::vector<ByteRange> found = pixels;
+  found.insert(found.end(), moments.begin(), moments.end());
+  if (text_format) {
+    found.push_back(text_states);
+  }
+  std::ranges::sort(found, {}, &ByteRange::offset);
+  if (found != seal.blocks) {
+    throw DataError(path, "its images do not lie where the file's first block says", "import the shard again");
+  }
+}
+
+void ShardFile::Impl::read(const ShardReading& in, const ShardSeal& seal) {
+  if (in.text_attribute("format") != "soup-shard") {
+    throw DataError(path, "its attribute \"format\" is not that of a shard file");
+  }
+  root = in.digest_attribute("root");
+  origin = {in.text_attribute("name"), in.text_attribute("source"), in.text_attribute("package"),
+            in.text_attribute("licence")};
+  if (in.has("buckets/0")) {
+    for (int i = 0; in.has("buckets/" + std::to_string(i)); ++i) {
+      read_bucket(in, "buckets/" + std::to_string(i) + "/");
+    }
+  } else {
+    read_bucket(in, "");
+  }
+  if (!moments.empty() && moments.size() != buckets.size()) {
+    throw DataError(path, "not all of its buckets have moments of one encoder", "encode the shard again");
+  }
+  if (in.has("text_states")) {
+    read_text_states(in);
+  }
+  require_blocks(seal);
+  map = FileMap(path, seal.file_bytes);
+  const auto column = [&](const std::string& name) {
+    const DatasetPlace text = in.dataset(name + "/text", H5T_STD_U8LE, 1);
+    const ByteRange offsets = in.place_of(name + "/offsets", H5T_STD_U64LE, {images + 1});
+    return TextColumn(mapped(text.range), mapped(offsets), path, name);
+  };
+  captions = column("captions");
+  keys = column("keys");
+  styles = column("styles");
+  sources = column("sources");
+  digests = in.place_of("digests", H5T_STD_U8LE, {images, sizeof(Digest)});
+  pixel_digests = in.place_of("pixel_digests", H5T_STD_U8LE, {images, sizeof(Digest)});
+  perceptual_hashes = in.place_of("perceptual_hashes", H5T_STD_U64LE, {images});
+  if (text_format) {
+    for (std::size_t i = 0; i < images; ++i) {
+      const auto index = entry<TextIndex>(text_index, i);
+      if (index.plain >= text_format->texts || index.styled >= text_format->texts) {
+        throw DataError(path, "image " + std::to_string(i) + " has text states past the end of all " +
+                                  std::to_string(text_format->texts));
+      }
+    }
+  }
+}
+
+ShardFile::ShardFile(const std::filesystem::path& path) : impl_(std::make_unique<Impl>(path)) {
   const ShardSeal seal = check_seal(path);
   const Hdf5Quiet quiet;
-  const Hdf5Input in(path);
-  shard.read_images(in, seal);
-  shard.captions = in.strings("captions", shard.images);
-  shard.keys = in.strings("keys", shard.images);
-  shard.styles = in.strings("styles", shard.images);
-  shard.sources = in.strings("sources", shard.images);
-  shard.digests = in.digests("digests", shard.images);
-  shard.pixel_digests = in.digests("pixel_digests", shard.images);
-  shard.perceptual_hashes = in.hashes("perceptual_hashes", shard.images);
-  shard.origin = {in.text_attribute("name"), in.text_attribute("source"), in.text_attribute("package"),
-                  in.text_attribute("licence")};
-  const std::string root = in.text_attribute("root");
-  if (in.text_attribute("format") != "soup-shard" || root.size() != 64 ||
-      root.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    throw DataError(path, "its attributes \"format\" and \"root\" are not those of a shard file");
-  }
-  shard.root = Digest::from_hex(root);
+  impl_->read(ShardReading(path, seal.file_bytes), seal);
 }
 
 ShardFile::~ShardFile() = default;
@@ -246,39 +195,60 @@ const std::filesystem::path& ShardFile::path() const {
 std::size_t ShardFile::size() const {
   return impl_->images;
 }
+std::span<const Bucket> ShardFile::buckets() const {
+  return impl_->buckets;
+}
+const Bucket& ShardFile::bucket_of(std::size_t index) const {
+  return impl_->buckets[impl_->bucket_number(index)];
+}
 int ShardFile::height() const {
-  return impl_->height;
+  SOUP_REQUIRE(one_size(), "the one height of images of several sizes was asked for");
+  return impl_->buckets.front().height;
 }
 int ShardFile::width() const {
-  return impl_->width;
+  SOUP_REQUIRE(one_size(), "the one width of images of several sizes was asked for");
+  return impl_->buckets.front().width;
 }
 int ShardFile::channels() const {
   return impl_->channels;
 }
 std::span<const std::uint8_t> ShardFile::pixels(std::size_t index) const {
-  SOUP_REQUIRE(index < impl_->images, "image " + std::to_string(index) + " of " + std::to_string(impl_->images));
-  return impl_->pixels.subspan(index * impl_->image_bytes, impl_->image_bytes);
+  const std::size_t number = impl_->bucket_number(index);
+  const Bucket& bucket = impl_->buckets[number];
+  const std::uint64_t bytes = impl_->pixels[number].bytes / bucket.count;
+  return impl_->mapped({impl_->pixels[number].offset + (index - bucket.first) * bytes, bytes});
 }
-const std::string& ShardFile::caption(std::size_t index) const {
-  return impl_->captions.at(index);
+std::string_view ShardFile::caption(std::size_t index) const {
+  SOUP_REQUIRE(index < size(), "a caption past the end of the shard");
+  return impl_->captions[index];
 }
-const std::string& ShardFile::key(std::size_t index) const {
-  return impl_->keys.at(index);
+std::string_view ShardFile::key(std::size_t index) const {
+  SOUP_REQUIRE(index < size(), "a key past the end of the shard");
+  return impl_->keys[index];
 }
-const std::string& ShardFile::style(std::size_t index) const {
-  return impl_->styles.at(index);
+std::string_view ShardFile::style(std::size_t index) const {
+  SOUP_REQUIRE(index < size(), "a style past the end of the shard");
+  return impl_->styles[index];
 }
-const std::string& ShardFile::source(std::size_t index) const {
-  return impl_->sources.at(index);
+std::string_view ShardFile::source(std::size_t index) const {
+  SOUP_REQUIRE(index < size(), "a source past the end of the shard");
+  return impl_->sources[index];
 }
-const Digest& ShardFile::digest(std::size_t index) const {
-  return impl_->digests.at(index);
+Digest ShardFile::digest(std::size_t index) const {
+  return impl_->entry<Digest>(impl_->digests, index);
 }
-const Digest& ShardFile::pixel_digest(std::size_t index) const {
-  return impl_->pixel_digests.at(index);
+Digest ShardFile::pixel_digest(std::size_t index) const {
+  return impl_->entry<Digest>(impl_->pixel_digests, index);
 }
 std::uint64_t ShardFile::perceptual_hash(std::size_t index) const {
-  return impl_->perceptual_hashes.at(index);
+  return impl_->entry<std::uint64_t>(impl_->perceptual_hashes, index);
+}
+ShardRecord ShardFile::record(std::size_t index) const {
+  return {caption(index),
+          key(index),
+          style(index),
+          source(index),
+          {digest(index), pixel_digest(index), perceptual_hash(index)}};
 }
 const Digest& ShardFile::root() const {
   return impl_->root;
@@ -286,27 +256,81 @@ const Digest& ShardFile::root() const {
 const ShardOrigin& ShardFile::origin() const {
   return impl_->origin;
 }
+std::span<const ByteRange> ShardFile::pixel_blocks() const {
+  return impl_->pixels;
+}
+const std::optional<MomentsFormat>& ShardFile::moments_format() const {
+  return impl_->moments_format;
+}
+std::span<const std::byte> ShardFile::moments(std::size_t index) const {
+  SOUP_REQUIRE(impl_->moments_format.has_value(), "moments were asked for of a shard without");
+  const std::size_t number = impl_->bucket_number(index);
+  const Bucket& bucket = impl_->buckets[number];
+  const std::uint64_t bytes = impl_->moments_format->image_bytes(bucket.height, bucket.width);
+  return std::as_bytes(impl_->mapped({impl_->moments[number].offset + (index - bucket.first) * bytes, bytes}));
+}
+const std::optional<TextStatesFormat>& ShardFile::text_states_format() const {
+  return impl_->text_format;
+}
+TextIndex ShardFile::text_index(std::size_t index) const {
+  SOUP_REQUIRE(impl_->text_format.has_value(), "text states were asked for of a shard without");
+  return impl_->entry<TextIndex>(impl_->text_index, index);
+}
+std::span<const std::byte> ShardFile::text_states(std::uint64_t text) const {
+  SOUP_REQUIRE(impl_->text_format && text < impl_->text_format->texts, "text states past the end");
+  const std::uint64_t bytes = impl_->text_format->text_bytes();
+  return std::as_bytes(impl_->mapped({impl_->text_states.offset + text * bytes, bytes}));
+}
 
 void ShardFile::verify() const {
+  const std::string hint = "the file was damaged or changed; import the shard again";
   const auto disagree = [&](std::size_t i, const char* what, const Digest& actual, const Digest& stored) {
     throw DataError(impl_->path,
-                    "image " + std::to_string(i) + " (" + source(i) + "): its " + what + " " + actual.brief() +
-                        ", stored is " + stored.brief(),
-                    "the file was damaged or changed; import the shard again");
+                    "image " + std::to_string(i) + " (" + std::string(source(i)) + "): its " + what + " " +
+                        actual.brief() + ", stored is " + stored.brief(),
+                    hint);
   };
+  MerkleTree tree;
   for (std::size_t i = 0; i < size(); ++i) {
-    const Digest of_pixels = sha256(std::as_bytes(pixels(i)));
-    if (of_pixels != pixel_digest(i)) {
-      disagree(i, "pixels hash to", of_pixels, pixel_digest(i));
+    Sha256 of_pixels;
+    of_pixels.update(std::as_bytes(pixels(i)));
+    const Digest whole = of_pixels.fork().update_field(caption(i)).update_field(key(i)).update_field(style(i)).finish();
+    if (const Digest actual = of_pixels.finish(); actual != pixel_digest(i)) {
+      disagree(i, "pixels hash to", actual, pixel_digest(i));
     }
-    const Digest whole = sample_digest(pixels(i), caption(i), key(i), style(i));
     if (whole != digest(i)) {
       disagree(i, "pixels and text hash to", whole, digest(i));
     }
+    tree.add(whole);
   }
-  const Digest actual = merkle_root(impl_->digests);
-  if (actual != impl_->root) {
+  if (const Digest actual = tree.root(); actual != impl_->root) {
     throw DataError(impl_->path, "its Merkle root is " + actual.brief() + ", stored is " + impl_->root.brief());
+  }
+  std::vector<ByteRange> blocks = impl_->moments;
+  if (impl_->text_format) {
+    blocks.push_back(impl_->text_states);
+  }
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const Digest actual = sha256(std::as_bytes(impl_->mapped(blocks[i])));
+    if (actual != impl_->block_digests[i]) {
+      throw DataError(impl_->path,
+                      (i < impl_->moments.size() ? "the moments of bucket " + std::to_string(i) : "the text states") +
+                          " hash to " + actual.brief() + ", stored is " + impl_->block_digests[i].brief(),
+                      hint);
+    }
+  }
+}
+
+void require_one_size(const ShardFile& shard) {
+  if (!shard.one_size()) {
+    const Bucket& first = shard.buckets().front();
+    const Bucket& last = shard.buckets().back();
+    throw DataError(shard.path(),
+                    "has images of " + std::to_string(shard.buckets().size()) + " sizes (aspect-ratio buckets, " +
+                        std::to_string(first.height) + " x " + std::to_string(first.width) + " to " +
+                        std::to_string(last.height) + " x " + std::to_string(last.width) +
+                        ") where images of one size are needed",
+                    "import it without buckets");
   }
 }
 

@@ -31,19 +31,28 @@ void import_one(const RunContext& context, const ShardSpec& spec, const std::fil
   ImportReport report;
   if (const auto* theme = std::get_if<IconThemeSource>(&spec.source)) {
     report = import_icon_theme(*theme, options, path, context.log);
+  } else if (const auto* folder = std::get_if<FolderSource>(&spec.source)) {
+    report = import_folder(*folder, options, path, context.log);
+  } else if (const auto* tars = std::get_if<TarsSource>(&spec.source)) {
+    report = import_webdataset(*tars, options, path, context.log);
   } else {
     report = import_idx(std::get<IdxSource>(spec.source), options, path, context.log);
   }
-  context.log.info(
-      fmt::format("shard {}: {} images kept of {} files ({} links, {} duplicates, {} blank, {} unreadable)", spec.name,
-                  report.kept, report.files, report.symlinks, report.duplicates, report.blank, report.broken.size()));
+  context.log.info(fmt::format("shard {}: {} images kept of {} files ({})", spec.name, report.kept, report.files,
+                               summary_of(report)));
   context.log.event("imported", {{"shard", spec.name},
                                  {"files", report.files},
                                  {"kept", report.kept},
                                  {"symlinks", report.symlinks},
                                  {"duplicates", report.duplicates},
                                  {"blank", report.blank},
-                                 {"broken", report.broken}});
+                                 {"unreadable", report.unreadable},
+                                 {"broken", report.broken},
+                                 {"too_small", report.too_small},
+                                 {"without_caption", report.without_caption},
+                                 {"cleaned_captions", report.cleaned_captions},
+                                 {"cut_captions", report.cut_captions},
+                                 {"wrong_extension", report.wrong_extension}});
 }
 
 // The rank that imports a stage's shard: who will train it opens it.

@@ -63,6 +63,7 @@ Evaluation::Evaluation(const EvaluationConfig& config, std::span<const ShardFile
                        SeedTree seeds, std::filesystem::path folder, std::string key)
     : config_(config), shards_(shards), seeds_(seeds), folder_(std::move(folder)), key_(std::move(key)) {
   for (const ShardFile& shard : shards) {
+    require_one_size(shard);
     if (shard.height() != shards[0].height() || shard.width() != shard.height() || shard.channels() != 3) {
       throw DataError(shard.path(), "holds images of " + std::to_string(shard.height()) + " x " +
                                         std::to_string(shard.width()) + " x " + std::to_string(shard.channels()) +

@@ -30,7 +30,7 @@ struct ShardSpec {
   std::string name;         // [a-z0-9][a-z0-9_-]*, a folder name
   std::int64_t weight = 1;  // integer weight in the soup
   std::string theme;        // icon theme: its folder's name ("oxygen"); the source's root is always filled in
-  std::variant<IconThemeSource, IdxSource, FileSource> source;
+  std::variant<IconThemeSource, IdxSource, FileSource, FolderSource, TarsSource> source;
 };
 
 enum class OnDuplicate { report, refuse, drop };

@@ -42,7 +42,7 @@ class Checker {
 
 void check_source(const Checker& check, const std::string& path, const ShardSpec& shard) {
   std::vector<std::string> given;
-  for (const char* key : {"icon_theme", "idx", "file"}) {
+  for (const char* key : {"icon_theme", "idx", "folder", "webdataset", "file"}) {
     if (check.written(path + "." + key)) {
       given.emplace_back(key);
     }
@@ -52,7 +52,7 @@ void check_source(const Checker& check, const std::string& path, const ShardSpec
                given.empty() ? fmt::format("the shard \"{}\" has no source", shard.name)
                              : fmt::format("the shard \"{}\" has {} sources: {}", shard.name, given.size(),
                                            fmt::join(given, ", ")),
-               "give exactly one of icon_theme, idx, file");
+               "give exactly one of icon_theme, idx, folder, webdataset, file");
   }
   if (const auto* theme = std::get_if<IconThemeSource>(&shard.source)) {
     for (const auto& [key, text] : {std::pair{"package", theme->package}, std::pair{"theme", shard.theme}}) {

@@ -12,6 +12,9 @@ namespace {
 
 constexpr std::int64_t many_images = 1'000'000'000'000;
 constexpr std::array<std::string_view, 3> duplicate_choices = {"report", "refuse", "drop"};
+constexpr std::array<std::string_view, 3> missing_captions = {"refuse", "skip", "empty"};
+constexpr std::array<std::string_view, 2> on_broken_choices = {"skip", "refuse"};
+constexpr std::array<std::string_view, 2> fits = {"crop", "pad"};
 constexpr std::array<std::string_view, 3> beta_schedules = {"squaredcos_cap_v2", "linear", "scaled_linear"};
 constexpr std::array<std::string_view, 3> prediction_types = {"v_prediction", "epsilon", "sample"};
 constexpr std::array<std::string_view, 4> trained_predictions = {"model", "v_prediction", "epsilon", "sample"};
@@ -21,12 +24,14 @@ constexpr std::array<std::string_view, 2> down_blocks = {"DownBlock2D", "CrossAt
 constexpr std::array<std::string_view, 2> up_blocks = {"UpBlock2D", "CrossAttnUpBlock2D"};
 constexpr std::array<std::string_view, 3> activations = {"quick_gelu", "gelu", "gelu_new"};
 
-void describe_on_duplicate(Keys& keys, std::string_view key, OnDuplicate& value) {
-  std::string word(name_of(value));
-  keys.word(key, word, duplicate_choices);
-  const auto found = std::ranges::find(duplicate_choices, word);
-  SOUP_REQUIRE(found != duplicate_choices.end(), "a word that is not among the choices");
-  value = static_cast<OnDuplicate>(found - duplicate_choices.begin());
+// An enumerator by its name; `choices` are in the order of the enumeration.
+template <typename Enum>
+void describe_choice(Keys& keys, std::string_view key, Enum& value, std::span<const std::string_view> choices) {
+  std::string word(choices[static_cast<std::size_t>(value)]);
+  keys.word(key, word, choices);
+  const auto found = std::ranges::find(choices, word);
+  SOUP_REQUIRE(found != choices.end(), "a word that is not among the choices");
+  value = static_cast<Enum>(found - choices.begin());
 }
 
 void describe_icon_theme(Keys& keys, std::string& theme, IconThemeSource& source) {
@@ -61,6 +66,36 @@ void describe_idx(Keys& keys, IdxSource& source) {
   keys.whole("limit", source.limit, {0, many_images});
 }
 
+void describe_captioned(Keys& keys, CaptionedOptions& options) {
+  keys.text("style", options.style, Need::optional);
+  keys.text("licence", options.licence, Need::optional);
+  describe_choice(keys, "missing_caption", options.missing_caption, missing_captions);
+  describe_choice(keys, "on_broken", options.on_broken, on_broken_choices);
+  describe_choice(keys, "fit", options.fit, fits);
+  keys.whole("min_side", options.min_side, {0, 65536});
+  keys.whole("max_pixels", options.max_pixels, {1, 10'000'000'000});
+  keys.truth("buckets", options.buckets);
+  keys.whole("bucket_step", options.bucket_step, {1, 1024});
+  keys.whole("bucket_least_side", options.bucket_least_side, {1, 16384});
+  keys.whole("bucket_most_side", options.bucket_most_side, {1, 16384});
+  keys.whole("limit", options.limit, {0, many_images});
+}
+
+void describe_folder(Keys& keys, FolderSource& source) {
+  keys.path("path", source.folder.path, Need::required);
+  keys.text("caption_key", source.folder.caption_key, Need::optional);
+  keys.text("held_out_key", source.folder.held_out_key, Need::optional);
+  describe_captioned(keys, source.options);
+}
+
+void describe_webdataset(Keys& keys, TarsSource& source) {
+  keys.path("folder", source.tars.folder, Need::optional);
+  keys.text_list("tars", source.tars.tars);
+  keys.text("caption_key", source.tars.caption_key, Need::optional);
+  keys.text("held_out_key", source.tars.held_out_key, Need::optional);
+  describe_captioned(keys, source.options);
+}
+
 void describe_shards(Keys& keys, std::vector<ShardSpec>& shards) {
   keys.list(
       "shards", shards.size(), [&shards](std::size_t size) { shards.resize(size); },
@@ -71,8 +106,8 @@ void describe(Keys& keys, DataConfig& data) {
   keys.whole("resolution", data.resolution, {4, 1024});
   keys.number("held_out", data.held_out, {0.0, 0.5});
   keys.seed("held_out_seed", data.held_out_seed);
-  describe_on_duplicate(keys, "exact_duplicates", data.exact_duplicates);
-  describe_on_duplicate(keys, "near_duplicates", data.near_duplicates);
+  describe_choice(keys, "exact_duplicates", data.exact_duplicates, duplicate_choices);
+  describe_choice(keys, "near_duplicates", data.near_duplicates, duplicate_choices);
   keys.whole("hash_distance", data.duplicates.hash_distance, {0, 3});
   keys.number("rms_limit", data.duplicates.rms_limit, {0.0, 255.0});
   keys.number("max_broken_fraction", data.max_broken_fraction, {0.0, 1.0});
@@ -232,17 +267,29 @@ void describe(Keys& keys, ShardSpec& shard) {
   auto* held_theme = std::get_if<IconThemeSource>(&shard.source);
   auto* held_idx = std::get_if<IdxSource>(&shard.source);
   auto* held_file = std::get_if<FileSource>(&shard.source);
+  auto* held_folder = std::get_if<FolderSource>(&shard.source);
+  auto* held_tars = std::get_if<TarsSource>(&shard.source);
   // A reader starts from an empty ShardSpec, whose source counts as absent until its key is met.
   bool has_theme = held_theme != nullptr;
   bool has_idx = held_idx != nullptr;
+  bool has_folder = held_folder != nullptr;
+  bool has_tars = held_tars != nullptr;
   IconThemeSource theme = has_theme ? *held_theme : IconThemeSource();
   IdxSource idx = has_idx ? *held_idx : IdxSource();
+  FolderSource folder = has_folder ? *held_folder : FolderSource();
+  TarsSource tars = has_tars ? *held_tars : TarsSource();
   std::filesystem::path file = held_file != nullptr ? held_file->path : std::filesystem::path();
   keys.optional_section("icon_theme", has_theme, [&](Keys& inner) { describe_icon_theme(inner, shard.theme, theme); });
   keys.optional_section("idx", has_idx, [&](Keys& inner) { describe_idx(inner, idx); });
+  keys.optional_section("folder", has_folder, [&](Keys& inner) { describe_folder(inner, folder); });
+  keys.optional_section("webdataset", has_tars, [&](Keys& inner) { describe_webdataset(inner, tars); });
   keys.path("file", file, Need::optional);
   if (has_idx) {
     shard.source = std::move(idx);
+  } else if (has_folder) {
+    shard.source = std::move(folder);
+  } else if (has_tars) {
+    shard.source = std::move(tars);
   } else if (!file.empty()) {
     shard.source = FileSource{std::move(file)};
   } else {

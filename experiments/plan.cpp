@@ -96,6 +96,10 @@ class Planner {
       limit = theme->limit;
     } else if (const auto* idx = std::get_if<IdxSource>(&shard.source)) {
       limit = idx->limit;
+    } else if (const auto* folder = std::get_if<FolderSource>(&shard.source)) {
+      limit = folder->options.limit;
+    } else if (const auto* tars = std::get_if<TarsSource>(&shard.source)) {
+      limit = tars->options.limit;
     }
     return limit > 0 ? limit : assumed_icons;
   }

@@ -55,10 +55,18 @@ void check_source(const ShardSpec& shard, const DataConfig& data) {
   } else if (const auto* idx = std::get_if<IdxSource>(&shard.source)) {
     require_file(idx->images, whose);
     require_file(idx->labels, whose);
+  } else if (const auto* folder = std::get_if<FolderSource>(&shard.source)) {
+    std::error_code error;
+    if (!fs::is_directory(folder->folder.path, error)) {
+      throw DataError(folder->folder.path, "no such folder", whose);
+    }
+  } else if (const auto* tars = std::get_if<TarsSource>(&shard.source)) {
+    expand_tar_patterns(tars->tars);
   } else {
     const fs::path& file = std::get<FileSource>(shard.source).path;
     require_file(file, whose);
     const ShardFile opened(file);
+    require_one_size(opened);
     if (opened.height() != data.resolution || opened.width() != data.resolution || opened.channels() != 3) {
       throw DataError(file,
                       fmt::format("images of {} x {} x {}; data.resolution {} wants {} x {} x 3", opened.height(),

@@ -47,7 +47,7 @@ std::string_view caption_context(std::string_view caption) {
 
 Image shard_image(const ShardFile& shard, std::uint64_t index) {
   const auto pixels = shard.pixels(index);
-  return {shard.height(), shard.width(), shard.channels(), {pixels.begin(), pixels.end()}};
+  return {shard.height(index), shard.width(index), shard.channels(), {pixels.begin(), pixels.end()}};
 }
 
 std::vector<Prompt> select_prompts(std::span<const ShardFile> shards, const HeldOut& held_out, std::uint64_t count,
@@ -67,8 +67,8 @@ std::vector<Prompt> select_prompts(std::span<const ShardFile> shards, const Held
         any_left = true;
         const std::uint64_t image = queues[s].front();
         queues[s].pop_front();
-        const std::string& caption = shards[s].caption(image);
-        const std::string& style = shards[s].style(image);
+        const std::string caption(shards[s].caption(image));
+        const std::string style(shards[s].style(image));
         const bool with_style = styled_round && !style.empty();
         std::string text = with_style ? styled_caption(caption, style) : caption;
         if (texts.insert(text).second) {

@@ -62,7 +62,7 @@ ScorerAccuracy measure_scorer(const Scorer& scorer, std::span<const ShardFile> s
   for (const ShardFile& shard : shards) {
     for (const std::uint64_t index : held_out_set(shard, held_out)) {
       images.push_back(shard_image(shard, index));
-      plain.push_back(shard.caption(index));
+      plain.emplace_back(shard.caption(index));
       styled.push_back(styled_caption(shard.caption(index), shard.style(index)));
       contexts.push_back(class_index(scorer.architecture().contexts, caption_context(shard.caption(index))));
       styles.push_back(class_index(scorer.architecture().styles, shard.style(index)));

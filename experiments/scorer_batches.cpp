@@ -21,6 +21,7 @@ ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardF
   std::set<std::string> styles;
   for (std::size_t s = 0; s < shards.size(); ++s) {
     const ShardFile& shard = shards[s];
+    require_one_size(shard);
     if (shard.channels() != 3 || shard.height() != shard.width() || shard.height() != shards[0].height()) {
       throw DataError(shard.path(), "holds images of " + std::to_string(shard.height()) + " x " +
                                         std::to_string(shard.width()) + " x " + std::to_string(shard.channels()) +
@@ -30,10 +31,10 @@ ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardF
     const TrainingSet set = training_set(shard, config.held_out, {});
     for (const std::uint64_t image : set.images) {
       data.places.push_back({s, image});
-      data.captions.push_back(shard.caption(image));
+      data.captions.emplace_back(shard.caption(image));
       data.captions.push_back(styled_caption(shard.caption(image), shard.style(image)));
       if (!shard.style(image).empty()) {
-        styles.insert(shard.style(image));
+        styles.emplace(shard.style(image));
       }
     }
     data.roots[shard.origin().name] = {
@@ -94,7 +95,7 @@ ScorerBatch ScorerBatches::make(std::uint64_t first_counter) {
     const ShardFile& shard = shards_[shard_index];
     plain[i] =
         shard.style(image).empty() || seeds_.stream("scorer_caption", "", counter).uniform() < config_.style_dropout;
-    texts[i] = plain[i] ? shard.caption(image) : styled_caption(shard.caption(image), shard.style(image));
+    texts[i] = plain[i] ? std::string(shard.caption(image)) : styled_caption(shard.caption(image), shard.style(image));
     contexts[i] = class_index(config_.contexts, caption_context(shard.caption(image)));
     styles[i] = class_index(data_.styles, shard.style(image));
     copy_shifted(shard.pixels(image), counter, result.images[static_cast<std::int64_t>(i)]);

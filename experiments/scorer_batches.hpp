@@ -56,8 +56,8 @@ class ScorerBatches {
   ScorerBatch make(std::uint64_t first_counter);
 
  private:
-  const std::string& caption(const ImagePlace& place) const { return shards_[place.shard].caption(place.image); }
-  const std::string& style(const ImagePlace& place) const { return shards_[place.shard].style(place.image); }
+  std::string_view caption(const ImagePlace& place) const { return shards_[place.shard].caption(place.image); }
+  std::string_view style(const ImagePlace& place) const { return shards_[place.shard].style(place.image); }
 
   // With replacement: a style by its share, then any of its images.
   [[nodiscard]] const ImagePlace& draw(std::uint64_t counter) const;

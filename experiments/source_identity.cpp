@@ -45,6 +45,16 @@ std::string identity_of_shard_file(const fs::path& file) {
   }
 }
 
+// The import itself reports what is wrong with it.
+template <typename Open>
+std::string identity_of_source(Open open) {
+  try {
+    return open()->identity().hex();
+  } catch (const Error&) {
+    return "unreadable";
+  }
+}
+
 // Digest of the names and contents of `files`, which are relative to `folder`.
 std::string identity_of_files(const fs::path& folder, std::vector<fs::path> files) {
   std::ranges::sort(files);
@@ -78,6 +88,12 @@ std::string identity_of(const ShardSpec& shard) {
   }
   if (const auto* idx = std::get_if<IdxSource>(&shard.source)) {
     return "images: " + identity_of_file(idx->images) + "\nlabels: " + identity_of_file(idx->labels) + "\n";
+  }
+  if (const auto* folder = std::get_if<FolderSource>(&shard.source)) {
+    return "files: " + identity_of_source([folder] { return open_image_folder(folder->folder); }) + "\n";
+  }
+  if (const auto* tars = std::get_if<TarsSource>(&shard.source)) {
+    return "files: " + identity_of_source([tars] { return open_webdataset(tars->tars); }) + "\n";
   }
   return "root: " + identity_of_shard_file(std::get<FileSource>(shard.source).path) + "\n";
 }

@@ -9,7 +9,8 @@
 namespace soup {
 
 // Icon theme: digests of index.theme and of the package's Debian changelog, so that an upgraded package is imported
-// anew. IDX: digests of both files. Shard file: its Merkle root. "missing" or "unreadable" where there is none: the
+// anew. IDX: digests of both files. Folder and WebDataset: digest of
+// names, lengths and times of their files. Shard file: its Merkle root. "missing" or "unreadable" where there is none: the
 // import itself reports that.
 std::string identity_of(const ShardSpec& shard);
 

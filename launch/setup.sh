@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(cmake g++ ninja-build ccache git ca-certificates libopenmpi-dev openmpi-bin libhdf5-dev hdf5-tools libvips-dev
-  libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libssl-dev zlib1g-dev libgtest-dev
+  libarchive-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libssl-dev zlib1g-dev libgtest-dev
   libgmock-dev libeigen3-dev libutfcpp-dev libicu-dev gnuplot-nox python3-pip pkg-config)
 icon_packages=(papirus-icon-theme breeze-icon-theme numix-icon-theme oxygen-icon-theme gnome-icon-theme mate-icon-theme
   tango-icon-theme adwaita-icon-theme faenza-icon-theme elementary-xfce-icon-theme obsidian-icon-theme lxde-icon-theme)

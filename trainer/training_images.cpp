@@ -8,6 +8,7 @@
 namespace soup {
 
 void TrainingImages::add(std::shared_ptr<const ShardFile> shard, std::vector<std::uint64_t> images) {
+  require_one_size(*shard);
   if (!shards_.empty() &&
       (shard->height() != height() || shard->width() != width() || shard->channels() != channels())) {
     throw DataError(shard->path(),
@@ -40,12 +41,12 @@ std::span<const std::uint8_t> TrainingImages::pixels(std::uint64_t index) const 
   return shards_[place.shard]->pixels(place.image);
 }
 
-const std::string& TrainingImages::caption(std::uint64_t index) const {
+std::string_view TrainingImages::caption(std::uint64_t index) const {
   const Place place = places_.at(index);
   return shards_[place.shard]->caption(place.image);
 }
 
-const std::string& TrainingImages::style(std::uint64_t index) const {
+std::string_view TrainingImages::style(std::uint64_t index) const {
   const Place place = places_.at(index);
   return shards_[place.shard]->style(place.image);
 }

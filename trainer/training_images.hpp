@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/shard_file.hpp"
@@ -14,7 +14,8 @@ namespace soup {
 
 class TrainingImages {
  public:
-  // Adds a shard's training set; all shards must agree in height, width and channels (DataError otherwise).
+  // Adds a shard's training set; all shards must be of one size and agree in it and in
+  // channels (DataError otherwise).
   void add(std::shared_ptr<const ShardFile> shard, std::vector<std::uint64_t> images);
 
   [[nodiscard]] std::uint64_t size() const { return places_.size(); }
@@ -23,8 +24,8 @@ class TrainingImages {
   [[nodiscard]] int channels() const;
   // height * width * channels bytes, channels interleaved.
   [[nodiscard]] std::span<const std::uint8_t> pixels(std::uint64_t index) const;
-  [[nodiscard]] const std::string& caption(std::uint64_t index) const;
-  [[nodiscard]] const std::string& style(std::uint64_t index) const;
+  [[nodiscard]] std::string_view caption(std::uint64_t index) const;
+  [[nodiscard]] std::string_view style(std::uint64_t index) const;
 
  private:
   struct Place {

@@ -1,6 +1,4 @@
 // soup import: one source of captioned images into one shard file.
-#include "data/import.hpp"
-
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,7 +7,7 @@
 
 #include "data/shard_file.hpp"
 #include "experiments/experiment_keys.hpp"
-#include "experiments/verbs/verbs.hpp"
+#include "experiments/verbs/import_options.hpp"
 
 namespace soup {
 
@@ -19,14 +17,15 @@ struct ImportArguments {
   std::string theme;
   IconThemeSource icons;
   IdxSource idx;
-  ImportOptions options;
-  std::string output;
+  ImportTarget target;
 };
 
-void add_common(CLI::App& app, ImportArguments& arguments) {
-  ImportOptions& options = arguments.options;
+}  // namespace
+
+void add_import_options(CLI::App& app, ImportTarget& target) {
+  ImportOptions& options = target.options;
   options.workers = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  app.add_option("--output", arguments.output, "Shard file to write (HDF5); appears only when complete")->required();
+  app.add_option("--output", target.output, "Shard file to write (HDF5); appears only when complete")->required();
   app.add_option("--shard", options.shard, "Name of the shard; the output's file name when left out");
   app.add_option("--resolution", options.resolution, "Side of the images in pixels")
       ->check(CLI::Range(4, 1024))
@@ -37,23 +36,38 @@ void add_common(CLI::App& app, ImportArguments& arguments) {
       ->capture_default_str();
 }
 
-int report(const ImportReport& report, const std::string& output) {
+int print_report(const ImportReport& report, const std::string& output) {
   const ShardFile shard{std::filesystem::path(output)};
-  fmt::print("{}: {} images of {} x {}, root {}\n", output, shard.size(), shard.height(), shard.width(),
-             shard.root().hex());
-  fmt::print("of {} files: {} links, {} duplicates, {} blank, {} unreadable\n", report.files, report.symlinks,
-             report.duplicates, report.blank, report.broken.size());
+  if (shard.one_size()) {
+    fmt::print("{}: {} images of {} x {}, root {}\n", output, shard.size(), shard.height(), shard.width(),
+               shard.root().hex());
+  } else {
+    fmt::print("{}: {} images of {} sizes, root {}\n", output, shard.size(), shard.buckets().size(),
+               shard.root().hex());
+    for (const Bucket& bucket : shard.buckets()) {
+      fmt::print("  {} x {}: {} images\n", bucket.height, bucket.width, bucket.count);
+    }
+  }
+  fmt::print("of {} files: {}\n", report.files, summary_of(report));
   for (const std::string& line : report.broken) {
     fmt::print("unreadable: {}\n", line);
+  }
+  if (report.unreadable > report.broken.size()) {
+    fmt::print("and {} more\n", report.unreadable - report.broken.size());
+  }
+  if (!report.notes.empty()) {
+    fmt::print("all that was left out, or has another extension than its content: {}\n", report.notes.string());
   }
   return 0;
 }
 
-void name_shard(ImportArguments& arguments) {
-  if (arguments.options.shard.empty()) {
-    arguments.options.shard = std::filesystem::path(arguments.output).stem().string();
+void name_shard(ImportTarget& target) {
+  if (target.options.shard.empty()) {
+    target.options.shard = std::filesystem::path(target.output).stem().string();
   }
 }
+
+namespace {
 
 Verb add_icon_theme(CLI::App& parent) {
   auto arguments = std::make_shared<ImportArguments>();
@@ -72,16 +86,17 @@ Verb add_icon_theme(CLI::App& parent) {
   app->add_option("--limit", icons.limit, "At most so many images, chosen by digest; 0: all")->capture_default_str();
   app->add_option("--per-key-limit", icons.per_key_limit, "At most so many images of one name; 0: all")
       ->capture_default_str();
-  add_common(*app, *arguments);
+  add_import_options(*app, arguments->target);
   app->footer(help_footer("  soup import icon-theme --package oxygen-icon-theme --theme oxygen --output oxygen.h5"));
   return {app, [arguments] {
-            name_shard(*arguments);
+            ImportTarget& target = arguments->target;
+            name_shard(target);
             IconThemeSource& source = arguments->icons;
             if (source.root.empty()) {
               source.root = default_theme_root(source.package, arguments->theme);
             }
             Log log;
-            return report(import_icon_theme(source, arguments->options, arguments->output, log), arguments->output);
+            return print_report(import_icon_theme(source, target.options, target.output, log), target.output);
           }};
 }
 
@@ -99,15 +114,16 @@ Verb add_idx(CLI::App& parent) {
   app->add_option("--style", idx.style, "Style word of the captions");
   app->add_option("--licence", idx.licence, "Licence, kept in the shard file");
   app->add_option("--limit", idx.limit, "At most so many images; 0: all")->capture_default_str();
-  add_common(*app, *arguments);
+  add_import_options(*app, arguments->target);
   app->footer(
       help_footer("  soup import idx --images train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz \\\n"
                   "    --class-name shirt trouser pullover dress coat sandal blouse sneaker bag boot \\\n"
                   "    --resolution 28 --output clothes.h5"));
   return {app, [arguments] {
-            name_shard(*arguments);
+            ImportTarget& target = arguments->target;
+            name_shard(target);
             Log log;
-            return report(import_idx(arguments->idx, arguments->options, arguments->output, log), arguments->output);
+            return print_report(import_idx(arguments->idx, target.options, target.output, log), target.output);
           }};
 }
 
@@ -119,8 +135,10 @@ std::vector<Verb> add_import(CLI::App& program) {
       "Makes one shard file (HDF5: images, captions, digests, origin) from one source. An experiment names it as\n"
       "`file: path` in data.shards; sources named there directly are imported by `soup run` itself.");
   app->require_subcommand(1);
-  app->footer(help_footer("  soup import icon-theme --help\n  soup import idx --help"));
-  return {add_icon_theme(*app), add_idx(*app)};
+  app->footer(
+      help_footer("  soup import folder --help\n  soup import webdataset --help\n  soup import icon-theme --help\n"
+                  "  soup import idx --help"));
+  return {add_import_folder(*app), add_import_webdataset(*app), add_icon_theme(*app), add_idx(*app)};
 }
 
 }  // namespace soup

@@ -108,6 +108,27 @@ TEST(Merkle, CertificateTransparencyVectors) {
   }
 }
 
+TEST(Merkle, LeafByLeafGivesTheSameRoot) {
+  MerkleTree tree;
+  std::vector<Digest> leaves;
+  EXPECT_EQ(tree.root(), merkle_root(leaves));
+  for (int i = 0; i < 70; ++i) {
+    leaves.push_back(sha256(std::to_string(i)));
+    tree.add(leaves.back());
+    ASSERT_EQ(tree.root(), merkle_root(leaves)) << i;
+  }
+}
+
+TEST(Sha256, AForkGoesOnByItself) {
+  Sha256 first;
+  first.update("ab");
+  Sha256 second = first.fork();
+  second.update("c");
+  EXPECT_EQ(first.finish(), sha256("ab"));
+  EXPECT_EQ(second.finish(), sha256("abc"));
+  EXPECT_THROW(static_cast<void>(first.fork()), InvariantError);
+}
+
 TEST(Merkle, EmptyTreeIsTheDigestOfNothing) {
   EXPECT_EQ(merkle_root({}).hex(), digest_of_nothing);
 }

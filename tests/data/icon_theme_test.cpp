@@ -35,7 +35,7 @@ class IconTheme : public testing::Test {
     std::vector<std::string> all;
     const ShardFile file(out_);
     for (std::size_t i = 0; i < file.size(); ++i) {
-      all.push_back(file.caption(i));
+      all.emplace_back(file.caption(i));
     }
     return all;
   }
@@ -147,7 +147,7 @@ TEST_F(IconTheme, ColourVariantsOfOneKeyAreThinned) {
   const ShardFile file(out_);
   std::multiset<std::string> keys;
   for (std::size_t i = 0; i < file.size(); ++i) {
-    keys.insert(file.key(i));
+    keys.emplace(file.key(i));
   }
   EXPECT_EQ(keys.count("folder music"), 2U);
   EXPECT_EQ(keys.count("folder games"), 1U);

@@ -16,6 +16,7 @@
 #include "core/error.hpp"
 #include "core/random.hpp"
 #include "data/shard_file.hpp"
+#include "data/shard_writer.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace soup::test {

@@ -14,8 +14,8 @@ class ShardDamage : public testing::Test {
     test::write_noise_shard(path_, 12);
     whole_ = test::read_bytes(path_);
     const ShardSeal seal = check_seal(path_);
-    pixels_begin_ = seal.pixels_offset;
-    pixels_end_ = seal.pixels_offset + seal.pixels_bytes;
+    pixels_begin_ = seal.blocks[0].offset;
+    pixels_end_ = seal.blocks[0].offset + seal.blocks[0].bytes;
   }
   // Whether opening or, failing that, verifying reports the damage.
   bool found(const std::string& bytes, bool* opened) {
@@ -83,13 +83,14 @@ TEST_F(ShardDamage, DamagedTextUnderAGoodSealIsNoCrash) {
     places.push_back(at);
   }
   ASSERT_EQ(places.size(), 12U);
+  ShardSeal seal = check_seal(path_);
   int refused = 0;
   for (int round = 0; round < 200; ++round) {
     std::string bytes = whole_;
     bytes[places[stream.below(12)] + stream.below(word.size())] = static_cast<char>(stream.below(256));
     test::write_text(path_, bytes);
-    write_seal(path_, {shard_file_version, bytes.size(), pixels_begin_, pixels_end_ - pixels_begin_,
-                       digest_without_pixels(path_, bytes.size(), pixels_begin_, pixels_end_ - pixels_begin_)});
+    seal.rest = digest_without_blocks(path_, seal);
+    write_seal(path_, seal);
     try {
       const ShardFile file(path_);
       file.verify();

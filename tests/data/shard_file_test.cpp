@@ -30,16 +30,15 @@ class Shards : public testing::Test {
   }
   // Changes the file through HDF5 and seals it again, so that the reader's own checks are reached.
   void change(const std::function<void(hid_t file)>& edit) {
-    const std::uint64_t pixels_bytes = check_seal(path()).pixels_bytes;
-    std::uint64_t offset = check_seal(path()).pixels_offset;
+    ShardSeal seal = check_seal(path());
     {
       Hdf5File file(H5Fopen(path().c_str(), H5F_ACC_RDWR, H5P_DEFAULT));
       ASSERT_GE(file.get(), 0);
       edit(file.get());
     }
-    const std::uint64_t bytes = std::filesystem::file_size(path());
-    write_seal(path(), {shard_file_version, bytes, offset, pixels_bytes,
-                        digest_without_pixels(path(), bytes, offset, pixels_bytes)});
+    seal.file_bytes = std::filesystem::file_size(path());
+    seal.rest = digest_without_blocks(path(), seal);
+    write_seal(path(), seal);
   }
   static void replace_dataset(hid_t file, const char* name, hid_t type, const std::vector<hsize_t>& shape) {
     ASSERT_GE(H5Ldelete(file, name, H5P_DEFAULT), 0);
@@ -193,17 +192,18 @@ TEST_F(Shards, RawHdf5ReadsThem) {
   Hdf5Dataset digests(H5Dopen2(file.get(), "digests", H5P_DEFAULT));
   std::array<std::uint8_t, 9 * 32> raw{};
   ASSERT_GE(H5Dread(digests.get(), H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, raw.data()), 0);
-  EXPECT_TRUE(std::equal(ours.digest(8).bytes.begin(), ours.digest(8).bytes.end(), raw.begin() + 8 * 32));
+  const Digest last = ours.digest(8);
+  EXPECT_TRUE(std::equal(last.bytes.begin(), last.bytes.end(), raw.begin() + 8 * 32));
 }
 
 TEST_F(Shards, H5dumpReadsThem) {
   test::write_noise_shard(path(), 3);
-  const std::string command = "h5dump -A " + path().string() + " && h5dump -d captions " + path().string();
+  const std::string command = "h5dump -A " + path().string() + " && h5dump -r -d captions/text " + path().string();
   const auto [code, text] = test::run_command(command);
   ASSERT_EQ(code, 0) << "h5dump is in the package hdf5-tools\n" << text;
-  for (const char* expected :
-       {"\"soup-shard\"", "\"LGPL-3+\"", "( 3, 6, 5, 3 )", "H5T_CSET_UTF8", "\"apps word2\"", "\"north-icon-theme\"",
-        "DATASET \"pixel_digests\"", "DATASET \"perceptual_hashes\"", "ATTRIBUTE \"program\""}) {
+  for (const char* expected : {"\"soup-shard\"", "\"LGPL-3+\"", "( 3, 6, 5, 3 )", "H5T_CSET_UTF8",
+                               "apps word0apps word1apps word2", "GROUP \"captions\"", "\"north-icon-theme\"",
+                               "DATASET \"pixel_digests\"", "DATASET \"perceptual_hashes\"", "ATTRIBUTE \"program\""}) {
     EXPECT_THAT(text, HasSubstr(expected));
   }
 }
@@ -224,10 +224,11 @@ TEST_F(Shards, OtherFilesAreRefused) {
 TEST_F(Shards, AnotherVersionIsRefusedWithBothNumbers) {
   test::write_noise_shard(path(), 3);
   std::string bytes = test::read_bytes(path());
-  ASSERT_EQ(bytes.substr(0, 13), "soup-shard 1\n");
-  bytes[11] = '2';
+  ASSERT_EQ(bytes.substr(0, 13), "soup-shard 2\n");
+  bytes[11] = '1';
   test::write_text(path(), bytes);
-  EXPECT_THAT(open_error(), testing::AllOf(HasSubstr("version 2"), HasSubstr("reads version 1")));
+  EXPECT_THAT(open_error(), testing::AllOf(HasSubstr("version 1"), HasSubstr("reads version 2"),
+                                           HasSubstr("import the shard again")));
 }
 
 TEST_F(Shards, TruncatedOnesAreRefusedWithBothLengths) {
@@ -243,8 +244,8 @@ TEST_F(Shards, TruncatedOnesAreRefusedWithBothLengths) {
 }
 
 TEST_F(Shards, AMissingDatasetIsNamed) {
-  for (const char* name :
-       {"images", "captions", "keys", "styles", "sources", "digests", "pixel_digests", "perceptual_hashes"}) {
+  for (const char* name : {"images", "captions/text", "keys/offsets", "styles/text", "sources/offsets", "digests",
+                           "pixel_digests", "perceptual_hashes"}) {
     test::write_noise_shard(path(), 4);
     change([&](hid_t file) { ASSERT_GE(H5Ldelete(file, name, H5P_DEFAULT), 0); });
     EXPECT_THAT(open_error(), HasSubstr(std::string("no dataset \"") + name + "\""));
@@ -269,18 +270,18 @@ TEST_F(Shards, WrongShapesAndTypesAreRefused) {
   EXPECT_THAT(changed("digests", H5T_STD_U8LE, {3, 32}), HasSubstr("[3, 32]; expected [4, 32]"));
   EXPECT_THAT(changed("perceptual_hashes", H5T_STD_U32LE, {4}), HasSubstr("another type"));
   EXPECT_THAT(changed("perceptual_hashes", H5T_STD_I64LE, {4}), HasSubstr("another type"));
-  EXPECT_THAT(changed("captions", H5T_STD_U8LE, {4}), HasSubstr("another type"));
+  EXPECT_THAT(changed("captions/text", H5T_STD_I8LE, {4}), HasSubstr("another type"));
   EXPECT_THAT(changed("images", H5T_STD_U8LE, {4, 90}), HasSubstr("4 dimensions"));
-  EXPECT_THAT(changed("images", H5T_STD_U8LE, {4, 6, 5, 4}), HasSubstr("bytes of pixels"));
-  EXPECT_THAT(changed("images", H5T_STD_U8LE, {4, 6, 5, 3}), HasSubstr("is not where"));  // never written
-  EXPECT_THAT(changed("images", H5T_STD_U8LE, {1ULL << 32, 1ULL << 31, 2, 1}), HasSubstr("bytes of pixels"));
+  EXPECT_THAT(changed("images", H5T_STD_U8LE, {4, 6, 500, 4}), HasSubstr("the file holds"));
+  EXPECT_THAT(changed("images", H5T_STD_U8LE, {4, 6, 5, 3}), HasSubstr("do not lie where"));
+  EXPECT_THAT(changed("images", H5T_STD_U8LE, {1ULL << 32, 1ULL << 31, 2, 1}), HasSubstr("the file holds"));
 }
 
 TEST_F(Shards, VerifyNamesTheImageThatChanged) {
   test::write_noise_shard(path(), 8);
   const ShardSeal seal = check_seal(path());
   std::string bytes = test::read_bytes(path());
-  bytes[seal.pixels_offset + 5 * 90 + 17] ^= 1;
+  bytes[seal.blocks[0].offset + 5 * 90 + 17] ^= 1;
   test::write_text(path(), bytes);
   const ShardFile file(path());  // pixels are not read when opening
   EXPECT_THAT(test::data_error([&] { file.verify(); }), testing::AllOf(HasSubstr("image 5"), HasSubstr("word5")));

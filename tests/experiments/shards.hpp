@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/shard_file.hpp"
+#include "data/shard_writer.hpp"
 
 namespace soup::test {
 

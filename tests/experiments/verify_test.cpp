@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
 #include "data/shard_file.hpp"
+#include "data/shard_writer.hpp"
 #include "experiments/stage.hpp"
 #include "merge/ingredient_record.hpp"
 #include "merge/merge_files.hpp"
