@@ -26,13 +26,17 @@ constexpr const char* text_prefix = "text_model.";
 constexpr int autoencoder_version = 1;
 constexpr const char* kl_autoencoder = "AutoencoderKL";
 
-// `folder` is made when absent.
-void write_json_into(const path& folder, const char* name, const json& value) {
+void make_folder(const path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) {
     throw DataError(folder, fmt::format("cannot be created: {}", error.message()));
   }
+}
+
+// `folder` is made when absent.
+void write_json_into(const path& folder, const char* name, const json& value) {
+  make_folder(folder);
   write_file_atomically(folder / name, value.dump(2) + "\n");
 }
 
@@ -99,7 +103,7 @@ void save_model(const path& folder, const DiffusionModel& model, const std::map<
   save_unet(folder / "unet", *model.unet, metadata);
   save_text_encoder(folder / "text_encoder", *model.text_encoder, metadata);
   write_json_into(folder / "scheduler", "scheduler_config.json", model.config.schedule.to_json());
-  std::filesystem::create_directories(folder / "tokenizer");
+  make_folder(folder / "tokenizer");
   model.tokenizer->save(folder / "tokenizer");
   const auto* vae = dynamic_cast<const AutoencoderKL*>(model.autoencoder->network());
   if (vae != nullptr) {
@@ -141,7 +145,7 @@ DiffusionModel load_model(const path& folder, WeightSet weights) {
   }
   if (!index.left_out.empty()) {
     model.remarks.push_back(
-        fmt::format("{}: {} left out, soup has no use for it", folder.string(), fmt::join(index.left_out, ", ")));
+        fmt::format("{}: left out {}, which soup has no use for", folder.string(), fmt::join(index.left_out, ", ")));
   }
   return model;
 }
