@@ -210,6 +210,7 @@ void describe(Keys& keys, TrainConfig& train) {
   keys.whole("ema_halflife_images", train.ema_halflife_images, {0, many_images});
   keys.number("ema_rampup", train.ema_rampup, {0.0, 1.0});
   keys.word("keep_weights", train.keep_weights, kept_weights);
+  keys.whole("clip_skip", train.clip_skip, {1, 64});
   keys.truth("train_text_encoder", train.train_text_encoder);
   keys.text_list("frozen", train.frozen);
   keys.whole("checkpoint_images", train.checkpoint_images, {1, many_images});

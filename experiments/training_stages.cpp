@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.hpp"
@@ -44,20 +45,22 @@ Digest data_root(const std::vector<TrainingShard>& shards) {
 
 // Captions with style words, and the images themselves.
 Validation held_out_part(const RunContext& context, const std::vector<TrainingShard>& shards, std::size_t most) {
-  std::vector<std::span<const std::uint8_t>> pixels;
-  Validation validation;
+  std::map<std::pair<int, int>, std::vector<std::span<const std::uint8_t>>> pixels;  // by size
+  std::map<std::pair<int, int>, std::vector<std::string>> captions;
   for (const TrainingShard& shard : shards) {
     const std::vector<std::uint64_t> held_out = held_out_set(*shard.file, held_out_of(context.experiment));
     const std::size_t share = std::min(held_out.size(), most / shards.size());
     for (std::size_t i = 0; i < share; ++i) {
       const std::uint64_t image = held_out[i * held_out.size() / share];  // spread over the file
-      pixels.push_back(shard.file->pixels(image));
-      validation.captions.push_back(styled_caption(shard.file->caption(image), shard.file->style(image)));
+      const std::pair size(shard.file->height(image), shard.file->width(image));
+      pixels[size].push_back(shard.file->pixels(image));
+      captions[size].push_back(styled_caption(shard.file->caption(image), shard.file->style(image)));
     }
   }
-  if (!pixels.empty()) {
-    const ShardFile& file = *shards.front().file;
-    validation.images = pixels_to_tensor(pixels, file.height(), file.width(), file.channels());
+  Validation validation;
+  for (const auto& [size, images] : pixels) {
+    validation.push_back({pixels_to_tensor(images, size.first, size.second, shards.front().file->channels()),
+                          std::move(captions[size])});
   }
   return validation;
 }

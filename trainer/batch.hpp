@@ -18,11 +18,19 @@
 namespace soup {
 
 struct Batch {
-  at::Tensor images;        // float [N, C, H, W] in [-1, 1]
+  at::Tensor images;        // float [N, C, H, W] in [-1, 1]; undefined where moments are
+  at::Tensor moments;       // float [N, moments, h, w]: what the autoencoder made of the images, read from the shards
   at::Tensor latent_noise;  // as the latents, to draw them from their distribution; undefined: not drawn
   LatentNoise noise;
   at::Tensor timesteps;               // int64 [N]
   std::vector<std::string> captions;  // what the text encoder is given: dropped, plain or styled
+  at::Tensor text_states;             // float [N, L, D]: what it made of them, read from the shards, or undefined
+};
+
+// Which inputs are read from the shards instead of computed.
+struct CachedInputs {
+  bool moments = false;
+  bool text_states = false;
 };
 
 // Draws from the streams "order", "noise", "timestep", "caption" and, where they are used, "latent", "noise_offset" and
@@ -30,13 +38,14 @@ struct Batch {
 class BatchMaker {
  public:
   BatchMaker(std::shared_ptr<const TrainingImages> images, const TrainConfig& config, SeedTree seeds, std::string scope,
-             std::shared_ptr<const Autoencoder> autoencoder, std::int64_t timesteps);
+             std::shared_ptr<const Autoencoder> autoencoder, std::int64_t timesteps, CachedInputs cached = {});
 
-  // Images first_counter ... first_counter + count - 1 of the run.
+  // Images first_counter ... first_counter + count - 1 of the run, all of one batch and so of one size.
   [[nodiscard]] Batch make(std::uint64_t first_counter, std::int64_t count);
 
  private:
-  [[nodiscard]] std::string caption_of(std::uint64_t counter, std::uint64_t index) const;
+  [[nodiscard]] TrainingImages::Text text_of(std::uint64_t counter) const;
+  [[nodiscard]] std::string caption_of(std::uint64_t index, TrainingImages::Text text) const;
   // Standard normal latents of images first_counter ..., each from its own stream.
   [[nodiscard]] at::Tensor normal(const std::string& purpose, std::uint64_t first_counter, at::IntArrayRef shape) const;
 
@@ -46,7 +55,8 @@ class BatchMaker {
   std::string scope_;
   std::shared_ptr<const Autoencoder> autoencoder_;
   std::int64_t timesteps_;
-  SampleOrder order_;
+  CachedInputs cached_;
+  BucketOrder order_;
 };
 
 }  // namespace soup

@@ -40,6 +40,7 @@ struct TrainConfig {
   double caption_dropout = 0.1;     // probability of the empty caption (classifier-free guidance)
   double style_dropout = 0.3;       // probability of leaving the style words out of a caption that is kept
 
+  std::int64_t clip_skip = 1;  // which layer of the text encoder is the text's state: 1 the last, 2 the one before
   bool train_text_encoder = false;
   std::vector<std::string>
       frozen;  // patterns over names like "unet.down_blocks.0.resnets.0.conv1.weight"; * is any text

@@ -18,6 +18,7 @@
 #include "trainer/denoising_loss.hpp"
 #include "trainer/ema.hpp"
 #include "trainer/sampler.hpp"
+#include "trainer/shard_encoder.hpp"
 
 namespace soup {
 
@@ -86,7 +87,8 @@ void Trainer::run() {
   buffers = {};
   check_same_start();
   Progress progress(log_, job_.title, config.images, "images", clock_.images);
-  BatchMaker maker(images_, config, job_.seeds, job_.scope, model_.autoencoder, model_.schedule->steps());
+  BatchMaker maker(images_, config, job_.seeds, job_.scope, model_.autoencoder, model_.schedule->steps(),
+                   cached_inputs());
   const std::int64_t share = config.batch / group_.size();
   const auto prepare = [&](std::uint64_t images) {
     return maker.make(images + static_cast<std::uint64_t>(group_.rank() * share), share);
@@ -178,7 +180,7 @@ void Trainer::record(std::uint64_t before) {
     return;
   }
   LossPoint& point = clock_.add_point(learning_rate_at(config, before));
-  if (validate && !validation_.captions.empty()) {
+  if (validate && !validation_.empty()) {
     point.held_out_loss = held_out_loss();
     log_.info(fmt::format("{}: {} images, loss {:.4f}, held-out loss {:.4f}{}", job_.title, point.images, point.loss,
                           point.held_out_loss, ema_.defined() ? " (EMA)" : ""));
@@ -187,12 +189,36 @@ void Trainer::record(std::uint64_t before) {
 
 double Trainer::held_out_loss() {
   const EmaScope ema(*this);
-  const std::vector<double> losses = denoising_losses(model_, validation_.images, validation_.captions, job_.seeds);
   double sum = 0.0;
-  for (const double loss : losses) {
-    sum += loss;
+  std::size_t count = 0;
+  for (const HeldOutImages& group : validation_) {
+    for (const double loss : denoising_losses(model_, group.images, group.captions, job_.seeds)) {
+      sum += loss;
+      ++count;
+    }
   }
-  return sum / static_cast<double>(losses.size());
+  return sum / static_cast<double>(count);
+}
+
+// What the shards hold of the encoders' work, where it is this model's encoders'.
+CachedInputs Trainer::cached_inputs() const {
+  CachedInputs cached;
+  if (const MomentsFormat* format = images_->moments_format()) {
+    cached.moments = format->encoder == autoencoder_digest(model_);
+    if (!cached.moments) {
+      log_.warn(job_.title + ": the shards' latents are of another autoencoder; images are encoded anew at every step");
+    }
+  }
+  if (const TextStatesFormat* format = images_->text_states_format();
+      format != nullptr && !job_.config.train_text_encoder) {
+    cached.text_states = format->encoder == text_encoder_digest(model_, job_.config.clip_skip);
+    if (!cached.text_states) {
+      log_.warn(job_.title +
+                ": the shards' text states are of another text encoder or clip_skip; captions are encoded "
+                "anew at every step");
+    }
+  }
+  return cached;
 }
 
 void Trainer::checkpoint() {

@@ -32,11 +32,12 @@ struct TrainJob {
   std::filesystem::path folder;  // for checkpoints
 };
 
-// Held-out images for the loss that runs along; may be empty.
-struct Validation {
+// Held-out images of one size for the loss that runs along.
+struct HeldOutImages {
   at::Tensor images;  // float [N, C, H, W]
   std::vector<std::string> captions;
 };
+using Validation = std::vector<HeldOutImages>;  // a group for every size; may be empty
 
 class Trainer {
  public:
@@ -78,6 +79,7 @@ class Trainer {
   void record(std::uint64_t before);
   void checkpoint();
   [[nodiscard]] double held_out_loss();
+  [[nodiscard]] CachedInputs cached_inputs() const;
   // The flat buffers in memory: the tensors themselves, or copies of those on a GPU.
   struct InMemory {
     at::Tensor weights;

@@ -54,15 +54,19 @@ TrainingStep::TrainingStep(DiffusionModel& model, const TrainConfig& config, Com
 
 at::Tensor TrainingStep::latents_of(const Batch& batch, std::int64_t first, std::int64_t count) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor images = part_of(batch.images, first, count, model_.device());
-  return model_.autoencoder->latents(model_.autoencoder->encode(images),
-                                     part_of(batch.latent_noise, first, count, model_.device()));
+  const at::Tensor moments = batch.moments.defined()
+                                 ? part_of(batch.moments, first, count, model_.device())
+                                 : model_.autoencoder->encode(part_of(batch.images, first, count, model_.device()));
+  return model_.autoencoder->latents(moments, part_of(batch.latent_noise, first, count, model_.device()));
 }
 
 at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) const {
+  if (batch.text_states.defined()) {
+    return part_of(batch.text_states, first, count, model_.device());
+  }
   const std::vector<std::string> captions(batch.captions.begin() + first, batch.captions.begin() + first + count);
   const at::AutoGradMode train(config_.train_text_encoder);
-  return model_.encode_text(captions);
+  return model_.encode_text(captions, nullptr, config_.clip_skip);
 }
 
 StepResult TrainingStep::accumulate(const Batch& batch) {

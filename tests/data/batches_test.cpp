@@ -80,5 +80,41 @@ TEST(SampleOrder, NeedsImages) {
   EXPECT_THROW(SampleOrder(SeedTree(1), "north", 1ULL << 33), InvariantError);
 }
 
+TEST(BucketOrder, WithOneBucketItIsTheSampleOrder) {
+  SampleOrder plain(SeedTree(3), "oxygen", 10);
+  BucketOrder buckets(SeedTree(3), "oxygen", {10}, 4);
+  for (std::uint64_t counter = 0; counter < 40; ++counter) {
+    EXPECT_EQ(buckets.at(counter), plain.at(counter));
+  }
+}
+
+TEST(BucketOrder, BatchesAreOfOneBucketAndSharesAreFair) {
+  const std::vector<std::uint64_t> sizes = {50, 7, 1, 20};
+  constexpr std::uint64_t batch = 4;
+  const auto bucket_of = [](std::uint64_t image) { return image < 50 ? 0 : (image < 57 ? 1 : (image < 58 ? 2 : 3)); };
+  BucketOrder order(SeedTree(3), "oxygen", sizes, batch);
+  std::vector<std::uint64_t> seen(78, 0);
+  std::vector<std::uint64_t> all;
+  for (std::uint64_t counter = 0; counter < 78 * 12; ++counter) {
+    const std::uint64_t image = order.at(counter);
+    ASSERT_LT(image, 78U);
+    if (counter % batch != 0) {
+      EXPECT_EQ(bucket_of(image), bucket_of(all.back()));
+    }
+    all.push_back(image);
+    ++seen[image];
+  }
+  for (std::uint64_t image = 0; image < seen.size(); ++image) {
+    // Twelve epochs: within an epoch of its bucket and a batch of its share.
+    const double size = static_cast<double>(sizes[static_cast<std::size_t>(bucket_of(image))]);
+    EXPECT_NEAR(static_cast<double>(seen[image]), 12.0, 1.0 + 2.0 * static_cast<double>(batch) / size) << image;
+  }
+  // A training that resumes, and ranks that take their shares of a batch, draw the same.
+  BucketOrder resumed(SeedTree(3), "oxygen", sizes, batch);
+  for (const std::uint64_t counter : {500U, 501U, 8U, 900U, 2U, 3U}) {
+    EXPECT_EQ(resumed.at(counter), all[counter]) << counter;
+  }
+}
+
 }  // namespace
 }  // namespace soup
