@@ -7,7 +7,7 @@
 # BUILD_FOLDER holds the program soup. Makes a Python environment in .deps/bench-import (150 MB). Needs the space of the
 # largest count twice as pixels (20,000 images of 512 x 512: 32 GB). Prints a table in Markdown.
 set -euo pipefail
-build=$1 rounds=${2:-3} counts=${3:-"2000 20000"} side=${4:-640} resolution=${5:-512}
+build=$1 rounds=${2:-3} counts=${3:-"2000 20000"} side=${4:-1024} resolution=${5:-512}
 here=$(cd "$(dirname "$0")" && pwd)
 environment=$here/../../../.deps/bench-import
 if ! cmp --silent "$here/requirements.txt" "$environment/complete.txt"; then
