@@ -113,6 +113,25 @@ void require_usable(const DuplicateOptions& options) {
   }
 }
 
+// How much of a pixel lies in a cell, in parts of 1 / cells of a pixel's side.
+struct Share {
+  int pixel;
+  std::size_t cell;
+  int length;
+};
+
+// By pixel. A side of so many pixels is divided into `cells` cells of one length.
+std::vector<Share> shares_of(int pixels, int cells) {
+  std::vector<Share> shares;
+  for (int pixel = 0; pixel < pixels; ++pixel) {
+    for (int cell = pixel * cells / pixels; cell < cells && cell * pixels < (pixel + 1) * cells; ++cell) {
+      const int length = std::min((pixel + 1) * cells, (cell + 1) * pixels) - std::max(pixel * cells, cell * pixels);
+      shares.push_back({pixel, static_cast<std::size_t>(cell), length});
+    }
+  }
+  return shares;
+}
+
 // Shards of one size must have the same one; images of shards with several sizes are compared where sizes agree.
 void require_same_size(const ShardFile& shard, const ShardFile& first) {
   const bool comparable =
@@ -136,23 +155,23 @@ std::uint64_t difference_hash(const Image& image) {
   // Each cell averages its part of the image, pixels on its border by their share. Extents are scaled by 9 and 8 so
   // that shares are whole numbers and the hash is exact; all cells have the same area, so sums compare like means.
   std::array<std::array<std::int64_t, hash_columns>, hash_rows> cells{};
-  const auto overlap = [](int pixel, int per_pixel, int cell, int per_cell) {
-    return std::min((pixel + 1) * per_pixel, (cell + 1) * per_cell) - std::max(pixel * per_pixel, cell * per_cell);
-  };
+  const std::vector<Share> columns = shares_of(image.width, hash_columns);
+  const std::vector<Share> rows = shares_of(image.height, hash_rows);
+  auto row_share = rows.begin();
   for (int y = 0; y < image.height; ++y) {
-    for (int x = 0; x < image.width; ++x) {
+    const std::uint8_t* line =
+        &image.pixels[static_cast<std::size_t>(y) * image.width * static_cast<std::size_t>(image.channels)];
+    std::array<std::int64_t, hash_columns> sums{};
+    for (const Share& share : columns) {
       const std::uint8_t* pixel =
-          &image.pixels[(static_cast<std::size_t>(y) * image.width + x) * static_cast<std::size_t>(image.channels)];
+          line + static_cast<std::size_t>(share.pixel) * static_cast<std::size_t>(image.channels);
       // Luma of ITU-R BT.601, times 1000.
       const int grey = image.channels >= 3 ? 299 * pixel[0] + 587 * pixel[1] + 114 * pixel[2] : 1000 * pixel[0];
-      for (int row = y * hash_rows / image.height; row < hash_rows && row * image.height < (y + 1) * hash_rows; ++row) {
-        const int height = overlap(y, hash_rows, row, image.height);
-        for (int column = x * hash_columns / image.width;
-             column < hash_columns && column * image.width < (x + 1) * hash_columns; ++column) {
-          const int width = overlap(x, hash_columns, column, image.width);
-          cells[static_cast<std::size_t>(row)][static_cast<std::size_t>(column)] +=
-              static_cast<std::int64_t>(grey) * height * width;
-        }
+      sums[share.cell] += std::int64_t{grey} * share.length;
+    }
+    for (; row_share != rows.end() && row_share->pixel == y; ++row_share) {
+      for (std::size_t column = 0; column < sums.size(); ++column) {
+        cells[row_share->cell][column] += sums[column] * row_share->length;
       }
     }
   }

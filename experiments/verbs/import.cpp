@@ -5,6 +5,7 @@
 #include <memory>
 #include <thread>
 
+#include "core/signals.hpp"
 #include "data/shard_file.hpp"
 #include "experiments/experiment_keys.hpp"
 #include "experiments/verbs/import_options.hpp"
@@ -61,7 +62,8 @@ int print_report(const ImportReport& report, const std::string& output) {
   return 0;
 }
 
-void name_shard(ImportTarget& target) {
+void begin_import(ImportTarget& target) {
+  install_stop_signals();
   if (target.options.shard.empty()) {
     target.options.shard = std::filesystem::path(target.output).stem().string();
   }
@@ -90,7 +92,7 @@ Verb add_icon_theme(CLI::App& parent) {
   app->footer(help_footer("  soup import icon-theme --package oxygen-icon-theme --theme oxygen --output oxygen.h5"));
   return {app, [arguments] {
             ImportTarget& target = arguments->target;
-            name_shard(target);
+            begin_import(target);
             IconThemeSource& source = arguments->icons;
             if (source.root.empty()) {
               source.root = default_theme_root(source.package, arguments->theme);
@@ -121,7 +123,7 @@ Verb add_idx(CLI::App& parent) {
                   "    --resolution 28 --output clothes.h5"));
   return {app, [arguments] {
             ImportTarget& target = arguments->target;
-            name_shard(target);
+            begin_import(target);
             Log log;
             return print_report(import_idx(arguments->idx, target.options, target.output, log), target.output);
           }};

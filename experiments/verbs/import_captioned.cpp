@@ -70,7 +70,7 @@ Verb add_import_folder(CLI::App& parent) {
                   "  soup import folder photos --resolution 512 --buckets --missing-caption skip --output photos.h5"));
   return {app, [arguments] {
             ImportTarget& target = arguments->target;
-            name_shard(target);
+            begin_import(target);
             Log log;
             return print_report(import_folder(arguments->source, target.options, target.output, log), target.output);
           }};
@@ -97,7 +97,7 @@ Verb add_import_webdataset(CLI::App& parent) {
       "  soup import webdataset 'laion/*.tar' --resolution 512 --buckets --min-side 256 --output laion.h5"));
   return {app, [arguments] {
             ImportTarget& target = arguments->target;
-            name_shard(target);
+            begin_import(target);
             Log log;
             return print_report(import_webdataset(arguments->source, target.options, target.output, log),
                                 target.output);

@@ -15,8 +15,8 @@ struct ImportTarget {
 };
 
 void add_import_options(CLI::App& app, ImportTarget& target);
-// The output's file name where no name was given.
-void name_shard(ImportTarget& target);
+// Names the shard after the output's file where no name was given; from here on stop signals are waited for.
+void begin_import(ImportTarget& target);
 int print_report(const ImportReport& report, const std::string& output);
 
 // The kinds of source that hold captioned pictures.
