@@ -12,6 +12,7 @@
 #include "data/duplicates.hpp"
 #include "data/import.hpp"
 #include "experiments/shard_access.hpp"
+#include "trainer/shard_encoder.hpp"
 
 namespace soup {
 
@@ -53,6 +54,26 @@ void import_one(const RunContext& context, const ShardSpec& spec, const std::fil
                                  {"cleaned_captions", report.cleaned_captions},
                                  {"cut_captions", report.cut_captions},
                                  {"wrong_extension", report.wrong_extension}});
+}
+
+// The images first go beside the shard, with the stage's key, so that an encoding that was stopped does not need them
+// imported again.
+void import_and_encode(const RunContext& context, const ShardSpec& spec, const Digest& key,
+                       const std::filesystem::path& path) {
+  const std::filesystem::path images = path.string() + ".images";
+  const std::filesystem::path key_file = images.string() + ".key";
+  if (!std::filesystem::exists(key_file) || read_file(key_file) != key.hex()) {
+    import_one(context, spec, images);
+    write_file_atomically(key_file, key.hex());
+  }
+  const EncodeReport report = encode_shard(images, load_model(*context.experiment.base.model),
+                                           {.clip_skip = context.experiment.ingredients.clip_skip}, path, context.log);
+  std::filesystem::remove(images);
+  std::filesystem::remove(key_file);
+  context.log.info(
+      fmt::format("shard {}: {} images and {} different texts encoded, {} of them longer than the text "
+                  "encoder takes",
+                  spec.name, report.images, report.texts, report.truncated));
 }
 
 // The rank that imports a stage's shard: who will train it opens it.
@@ -145,10 +166,15 @@ void run_imports(const RunContext& context) {
       if (importer_of(context, *stage) != context.topology.rank) {
         continue;
       }
-      run_stage(context, *stage, *context.alone, [&](const Digest&) {
+      run_stage(context, *stage, *context.alone, [&](const Digest& key) {
         const std::filesystem::path path = shard_path(context.experiment.run_folder, *stage);
         std::filesystem::create_directories(path.parent_path());
-        import_one(context, shard_of(*stage, context.experiment), path);
+        const ShardSpec& shard = shard_of(*stage, context.experiment);
+        if (context.experiment.data.latents && !stage->is_base_shard) {
+          import_and_encode(context, shard, key, path);
+        } else {
+          import_one(context, shard, path);
+        }
         return StageResult{ShardFile(path).root()};
       });
     }

@@ -45,6 +45,7 @@ struct DataConfig {
   DuplicateOptions duplicates;
   double max_broken_fraction = 0.05;
   double seconds_per_image = 10.0;
+  bool latents = false;  // encode shards with base.model's autoencoder and text encoder when they are imported
   std::vector<ShardSpec> shards;
 };
 

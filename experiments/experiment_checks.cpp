@@ -207,6 +207,10 @@ void check_architecture(const Checker& check, const Experiment& experiment) {
 }
 
 void check_base(const Checker& check, const Experiment& experiment) {
+  if (experiment.data.latents && !experiment.base.model) {
+    check.fail("data.latents", "encodes the shards with base.model, which is not given",
+               "name a finished base, or leave latents out");
+  }
   if (experiment.base.model) {
     for (const char* key : {"shards", "train", "vocab_size", "architecture"}) {
       if (check.written(std::string("base.") + key)) {

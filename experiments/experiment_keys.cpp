@@ -112,6 +112,7 @@ void describe(Keys& keys, DataConfig& data) {
   keys.number("rms_limit", data.duplicates.rms_limit, {0.0, 255.0});
   keys.number("max_broken_fraction", data.max_broken_fraction, {0.0, 1.0});
   keys.number("seconds_per_image", data.seconds_per_image, {.least = 0.0, .most = 3600.0, .above_least = true});
+  keys.truth("latents", data.latents);
   describe_shards(keys, data.shards);
 }
 

@@ -22,6 +22,8 @@ constexpr auto torch_verbs = std::to_array<std::pair<const char*, const char*>>(
     {"run", "Run an experiment: all its stages in order, skipping those that are done"},
     {"train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon"},
     {"sample", "Make images from captions with any model folder"},
+    {"convert", "A model folder to one file of the original layout, and back"},
+    {"encode", "Put a model's latents and text states into a shard file"},
     {"evaluate", "Score the models of a run on held-out captions and images"},
     {"score", "Score any model on the held-out data of an experiment's run"},
 #ifdef SOUP_CUDA  // it names the GPUs and the NCCL that a run would see, and this program maps no CUDA library

@@ -10,8 +10,8 @@ namespace soup {
 
 // Icon theme: digests of index.theme and of the package's Debian changelog, so that an upgraded package is imported
 // anew. IDX: digests of both files. Folder and WebDataset: digest of
-// names, lengths and times of their files. Shard file: its Merkle root. "missing" or "unreadable" where there is none: the
-// import itself reports that.
+// names, lengths and times of their files. Shard file: its Merkle root. "missing" or "unreadable" where there is none:
+// the import itself reports that.
 std::string identity_of(const ShardSpec& shard);
 
 // Digest of the files that make a model folder a model: model_index.json and what lies in its parts (unet,

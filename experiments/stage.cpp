@@ -52,6 +52,10 @@ Stage import_stage(const Experiment& experiment, std::size_t index, bool is_base
       identity_of(shard) +
       fmt::format("resolution: {}\nmax_broken_fraction: {}\nseconds_per_image: {}\n", experiment.data.resolution,
                   yaml_number(experiment.data.max_broken_fraction), yaml_number(experiment.data.seconds_per_image));
+  if (experiment.data.latents && !is_base) {
+    stage.settings += fmt::format("latents: {}\nclip_skip: {}\n", identity_of_model(*experiment.base.model),
+                                  experiment.ingredients.clip_skip);
+  }
   return stage;
 }
 

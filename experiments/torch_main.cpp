@@ -10,14 +10,21 @@
 
 namespace soup {
 
+void print_remarks(const DiffusionModel& model) {
+  for (const std::string& remark : model.remarks) {
+    fmt::print(stderr, "soup: {}\n", remark);
+  }
+}
+
 namespace {
 
 int run(MpiRuntime& mpi, int argc, char** argv) {
   CLI::App program("The verbs of soup that train and sample.");
   program.name("soup");
   program.require_subcommand(1);
-  std::vector<Verb> verbs = {add_run(program, mpi), add_train(program, mpi), add_sample(program), add_score(program),
-                             add_evaluate(program, mpi)};
+  std::vector<Verb> verbs = {add_run(program, mpi), add_train(program, mpi),    add_sample(program),
+                             add_score(program),    add_evaluate(program, mpi), add_convert(program),
+                             add_encode(program)};
 #ifdef SOUP_CUDA
   verbs.push_back(add_plan(program));
 #endif

@@ -209,6 +209,9 @@ void check_resolution(const DiffusionModel& model, const RunContext& context, co
 DiffusionModel load_base(const RunContext& context) {
   const fs::path folder = base_folder(context.experiment);
   DiffusionModel model = load_model(folder);
+  for (const std::string& remark : model.remarks) {
+    context.log.info(remark);
+  }
   check_resolution(model, context, folder);
   return model;
 }

@@ -79,7 +79,8 @@ at::Tensor denoising_loss(const DiffusionModel& model, const DenoisingObjective&
 }
 
 std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tensor& images,
-                                     const std::vector<std::string>& captions, SeedTree seeds, std::int64_t draws) {
+                                     const std::vector<std::string>& captions, SeedTree seeds, std::int64_t clip_skip,
+                                     std::int64_t draws) {
   SOUP_REQUIRE(images.size(0) == static_cast<std::int64_t>(captions.size()), "one caption per image");
   const at::NoGradGuard no_grad;
   constexpr std::int64_t batch = 64;
@@ -89,7 +90,8 @@ std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tens
   std::vector<double> losses(static_cast<std::size_t>(count), 0.0);
   for (std::int64_t first = 0; first < count; first += batch) {
     const std::int64_t size = std::min(batch, count - first);
-    const at::Tensor text = model.encode_text({captions.begin() + first, captions.begin() + first + size});
+    const at::Tensor text =
+        model.encode_text({captions.begin() + first, captions.begin() + first + size}, nullptr, clip_skip);
     const at::Tensor latents = model.encode_images(images.narrow(0, first, size));
     const std::int64_t values = latents[0].numel();
     for (std::int64_t draw = 0; draw < draws; ++draw) {

@@ -52,6 +52,7 @@ at::Tensor denoising_loss(const DiffusionModel& model, const DenoisingObjective&
 // levels spread evenly over the schedule; noise and levels come from stream("validation", "", image number), so every
 // model is measured on the same.
 std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tensor& images,
-                                     const std::vector<std::string>& captions, SeedTree seeds, std::int64_t draws = 4);
+                                     const std::vector<std::string>& captions, SeedTree seeds,
+                                     std::int64_t clip_skip = 1, std::int64_t draws = 4);
 
 }  // namespace soup

@@ -55,6 +55,8 @@ enum class WeightSet { raw, ema };  // folders unet, text_encoder / unet_ema, te
 // tensors are listed in one DataError. Weights may be in several files (weight_places.hpp), half precision is widened
 // to float32; pickles (.bin) are never opened. WeightSet::ema falls back to raw for a part that has no _ema folder.
 DiffusionModel load_model(const std::filesystem::path& folder, WeightSet weights = WeightSet::raw);
+// The same without reading weights, which stay uninitialised and need not be there: for who has them elsewhere.
+DiffusionModel assemble_like(const std::filesystem::path& folder);
 // Whether WeightSet::ema is anything else than the raw weights.
 [[nodiscard]] bool has_ema_weights(const std::filesystem::path& folder);
 // Writes everything into `folder` (existing; callers wrap it in AtomicFolder). `metadata` goes into the safetensors

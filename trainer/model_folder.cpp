@@ -85,6 +85,16 @@ ModelConfig read_configs(const path& folder, const path& unet, const path& text,
   return config;
 }
 
+// The networks of a folder's configurations, with its tokenizer and uninitialised weights.
+DiffusionModel assemble_from(const path& folder, const ModelConfig& config) {
+  auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::load(folder / "tokenizer"));
+  try {
+    return assemble_model(config, std::move(tokenizer));
+  } catch (const ConfigError& error) {
+    throw DataError(folder, error.message(), error.hint());
+  }
+}
+
 }  // namespace
 
 void save_unet(const path& folder, const UNet2DConditionModel& unet,
@@ -121,6 +131,12 @@ bool has_ema_weights(const path& folder) {
          part_folder(folder, "text_encoder", WeightSet::ema) != folder / "text_encoder";
 }
 
+DiffusionModel assemble_like(const path& folder) {
+  const ModelIndex index = read_model_index(folder);
+  const ModelConfig config = read_configs(folder, folder / "unet", folder / "text_encoder", index.has_vae);
+  return assemble_from(folder, config);
+}
+
 DiffusionModel load_model(const path& folder, WeightSet weights) {
   const ModelIndex index = read_model_index(folder);
   const path unet = part_folder(folder, "unet", weights);
@@ -131,13 +147,7 @@ DiffusionModel load_model(const path& folder, WeightSet weights) {
   const std::vector<path> text_files = find_weights(text, transformers_stem);
   const std::vector<path> vae_files =
       index.has_vae ? find_weights(folder / "vae", diffusers_stem) : std::vector<path>();
-  auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::load(folder / "tokenizer"));
-  DiffusionModel model;
-  try {
-    model = assemble_model(config, std::move(tokenizer));
-  } catch (const ConfigError& error) {
-    throw DataError(folder, error.message(), error.hint());
-  }
+  DiffusionModel model = assemble_from(folder, config);
   load_weights(unet_files, *model.unet);
   load_weights(text_files, *model.text_encoder, text_encoder_name);
   if (index.has_vae) {

@@ -132,8 +132,9 @@ at::Tensor sample_latents(const Denoiser& denoiser, const NoiseSchedule& schedul
 at::Tensor sample_latents(const DiffusionModel& model, const std::vector<std::string>& prompts,
                           const InitialNoise& initial, const SampleOptions& options) {
   const at::NoGradGuard no_grad;
-  return sample_latents(denoiser_of(model), *model.schedule, initial, model.encode_text(prompts),
-                        model.encode_text({options.negative_prompt}), options);
+  return sample_latents(denoiser_of(model), *model.schedule, initial,
+                        model.encode_text(prompts, nullptr, options.clip_skip),
+                        model.encode_text({options.negative_prompt}, nullptr, options.clip_skip), options);
 }
 
 std::vector<Image> decode_images(const DiffusionModel& model, const at::Tensor& latents) {

@@ -29,6 +29,7 @@ struct SampleOptions {
   double guidance = 3.0;             // 1: no guidance (one forward pass a step)
   double guidance_rescale = 0.0;     // part of the guided prediction that gets the deviation of the unguided one back
   std::string negative_prompt = {};  // what guidance leads away from
+  std::int64_t clip_skip = 1;        // as TrainConfig::clip_skip
   std::int64_t batch = 32;           // latents at a time
 };
 

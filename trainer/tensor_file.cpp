@@ -33,15 +33,23 @@ std::optional<at::ScalarType> readable_type(DType dtype) {
 
 }  // namespace
 
+std::optional<at::Tensor> tensor_of(const SafetensorsFile& file, const TensorInfo& info) {
+  const std::optional<at::ScalarType> type = readable_type(info.dtype);
+  if (!type) {
+    return std::nullopt;
+  }
+  at::Tensor values = at::empty(info.shape, *type);
+  const std::span<const std::byte> bytes = file.bytes(info);
+  std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
+  return values;
+}
+
 std::map<std::string, at::Tensor> read_tensors(const std::filesystem::path& path) {
   const SafetensorsFile file(path);
   std::map<std::string, at::Tensor> tensors;
   for (const TensorInfo& info : file.tensors()) {
-    if (const std::optional<at::ScalarType> type = readable_type(info.dtype)) {
-      at::Tensor values = at::empty(info.shape, *type);
-      const std::span<const std::byte> bytes = file.bytes(info);
-      std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
-      tensors[info.name] = *type == at::kLong ? values : values.to(at::kFloat);
+    if (const std::optional<at::Tensor> values = tensor_of(file, info)) {
+      tensors[info.name] = values->is_floating_point() ? values->to(at::kFloat) : *values;
     }
   }
   return tensors;

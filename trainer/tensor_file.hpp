@@ -5,9 +5,16 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
+#include "core/safetensors.hpp"
+
 namespace soup {
+
+// A file's tensor in its own type, copied, since a file's tensors need not be aligned; nullopt where that is neither a
+// floating-point type nor int64.
+[[nodiscard]] std::optional<at::Tensor> tensor_of(const SafetensorsFile& file, const TensorInfo& info);
 
 // Float tensors of any width (as float32) and int64 ones; others are left out. Throws DataError.
 [[nodiscard]] std::map<std::string, at::Tensor> read_tensors(const std::filesystem::path& path);

@@ -192,7 +192,8 @@ double Trainer::held_out_loss() {
   double sum = 0.0;
   std::size_t count = 0;
   for (const HeldOutImages& group : validation_) {
-    for (const double loss : denoising_losses(model_, group.images, group.captions, job_.seeds)) {
+    for (const double loss :
+         denoising_losses(model_, group.images, group.captions, job_.seeds, job_.config.clip_skip)) {
       sum += loss;
       ++count;
     }

@@ -6,7 +6,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <optional>
 #include <string_view>
@@ -14,33 +13,12 @@
 
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
+#include "trainer/tensor_file.hpp"
 
 namespace soup {
 namespace {
 
 constexpr std::size_t most_listed = 12;
-
-std::optional<at::ScalarType> float_type(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return at::kDouble;
-    case DType::f32:
-      return at::kFloat;
-    case DType::f16:
-      return at::kHalf;
-    case DType::bf16:
-      return at::kBFloat16;
-    default:
-      return std::nullopt;
-  }
-}
-
-void fill(const at::Tensor& parameter, std::span<const std::byte> bytes, at::ScalarType type) {
-  // Copied, not viewed: a file's tensors need not be aligned to their element size.
-  at::Tensor values = at::empty(parameter.sizes(), type);
-  std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
-  parameter.copy_(values);
-}
 
 // Buffers of older transformers: counters, not weights.
 bool is_derived(const std::string& name) {
@@ -62,27 +40,15 @@ std::string fill_parameter(const std::string& name, const at::Tensor& parameter,
   if (at::IntArrayRef(shape) != parameter.sizes()) {
     return fmt::format("has shape {}, the configuration needs {}", found.tensor->shape, parameter.sizes().vec());
   }
-  const std::optional<at::ScalarType> type = float_type(found.tensor->dtype);
-  if (!type) {
+  const std::optional<at::Tensor> values = tensor_of(*found.file, *found.tensor);
+  if (!values || !values->is_floating_point()) {
     return fmt::format("has type {}, not a floating-point one", name_of(found.tensor->dtype));
   }
-  fill(parameter, found.file->bytes(*found.tensor), *type);
+  parameter.copy_(values->view(parameter.sizes()));
   if (!at::isfinite(parameter).all().item<bool>()) {
     return fmt::format("holds NaN or Inf in {}", found.file->path().filename().string());
   }
   return {};
-}
-
-[[noreturn]] void refuse(const std::vector<std::filesystem::path>& files, const std::vector<std::string>& problems) {
-  std::string text = fmt::format("{} tensors are not what the config.json beside it needs:", problems.size());
-  const std::size_t listed = std::min(problems.size(), most_listed);
-  for (std::size_t i = 0; i < listed; ++i) {
-    text += "\n  " + problems[i];
-  }
-  if (listed < problems.size()) {
-    text += fmt::format("\n  and {} more", problems.size() - listed);
-  }
-  throw DataError(files.size() == 1 ? files.front() : files.front().parent_path(), text);
 }
 
 }  // namespace
@@ -157,8 +123,22 @@ void load_weights(const std::vector<std::filesystem::path>& files, torch::nn::Mo
     }
   }
   if (!problems.empty()) {
-    refuse(files, problems);
+    throw_tensor_problems(files.size() == 1 ? files.front() : files.front().parent_path(),
+                          "the config.json beside it needs", problems);
   }
+}
+
+void throw_tensor_problems(const std::filesystem::path& path, const std::string& wanted,
+                           const std::vector<std::string>& problems) {
+  std::string text = fmt::format("{} tensors are not what {}:", problems.size(), wanted);
+  const std::size_t listed = std::min(problems.size(), most_listed);
+  for (std::size_t i = 0; i < listed; ++i) {
+    text += "\n  " + problems[i];
+  }
+  if (listed < problems.size()) {
+    text += fmt::format("\n  and {} more", problems.size() - listed);
+  }
+  throw DataError(path, text);
 }
 
 }  // namespace soup

@@ -24,6 +24,11 @@ std::string text_encoder_name(const std::string& name);
 // since diffusers 0.16.
 std::string autoencoder_name(const std::string& name);
 
+// One DataError for a file or folder that lists the first of many problems with its tensors. `wanted` is what they do
+// not fit: "the config.json beside it needs".
+[[noreturn]] void throw_tensor_problems(const std::filesystem::path& path, const std::string& wanted,
+                                        const std::vector<std::string>& problems);
+
 // Fills every parameter from the files, widening half precision. A weight [a, b] whose name is not the current one may
 // also be a 1 x 1 convolution's [a, b, 1, 1]. Throws one DataError that lists missing, unexpected, mis-shaped and
 // non-finite tensors.

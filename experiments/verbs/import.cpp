@@ -2,12 +2,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <memory>
 #include <thread>
 
+#include "core/child_process.hpp"
 #include "core/signals.hpp"
 #include "data/shard_file.hpp"
 #include "experiments/experiment_keys.hpp"
+#include "experiments/verbs/become_torch.hpp"
 #include "experiments/verbs/import_options.hpp"
 
 namespace soup {
@@ -35,7 +38,21 @@ void add_import_options(CLI::App& app, ImportTarget& target) {
   app.add_option("--max-broken-fraction", options.max_broken_fraction, "Fail above this part of unreadable images")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  CLI::Option* latents =
+      app.add_option("--latents", target.latents,
+                     "Model folder whose autoencoder and text encoder then encode the shard (soup encode)")
+          ->check(CLI::ExistingDirectory);
+  app.add_option("--latents-type", target.latents_type, "How their numbers are kept")
+      ->check(CLI::IsMember({"f16", "f32"}))
+      ->needs(latents)
+      ->capture_default_str();
+  app.add_option("--clip-skip", target.clip_skip, "Layer of the text encoder, from the end")
+      ->check(CLI::Range(1, 64))
+      ->needs(latents)
+      ->capture_default_str();
 }
+
+namespace {
 
 int print_report(const ImportReport& report, const std::string& output) {
   const ShardFile shard{std::filesystem::path(output)};
@@ -62,11 +79,40 @@ int print_report(const ImportReport& report, const std::string& output) {
   return 0;
 }
 
-void begin_import(ImportTarget& target) {
+}  // namespace
+
+int import_into(ImportTarget& target,
+                const std::function<ImportReport(const ImportOptions&, const std::filesystem::path&, Log&)>& import) {
   install_stop_signals();
   if (target.options.shard.empty()) {
     target.options.shard = std::filesystem::path(target.output).stem().string();
   }
+  Log log;
+  if (target.latents.empty()) {
+    return print_report(import(target.options, target.output, log), target.output);
+  }
+  require_soup_torch();  // before hours of work
+  const std::string images = target.output + ".images";
+  if (std::filesystem::exists(images)) {
+    log.info(fmt::format("{} is there already and is encoded now; remove it to import anew", images));
+  } else {
+    print_report(import(target.options, images, log), images);
+  }
+  std::fflush(nullptr);
+  std::vector<std::string> words = {"soup",
+                                    "encode",
+                                    images,
+                                    "--model",
+                                    target.latents,
+                                    "--output",
+                                    target.output,
+                                    "--type",
+                                    target.latents_type,
+                                    "--clip-skip",
+                                    std::to_string(target.clip_skip),
+                                    "--remove-input"};
+  const std::vector<char*> arguments = argument_pointers(words);
+  become_soup_torch(arguments.data());
 }
 
 namespace {
@@ -91,14 +137,13 @@ Verb add_icon_theme(CLI::App& parent) {
   add_import_options(*app, arguments->target);
   app->footer(help_footer("  soup import icon-theme --package oxygen-icon-theme --theme oxygen --output oxygen.h5"));
   return {app, [arguments] {
-            ImportTarget& target = arguments->target;
-            begin_import(target);
             IconThemeSource& source = arguments->icons;
             if (source.root.empty()) {
               source.root = default_theme_root(source.package, arguments->theme);
             }
-            Log log;
-            return print_report(import_icon_theme(source, target.options, target.output, log), target.output);
+            return import_into(arguments->target, [&source](const auto& options, const auto& output, Log& log) {
+              return import_icon_theme(source, options, output, log);
+            });
           }};
 }
 
@@ -122,10 +167,9 @@ Verb add_idx(CLI::App& parent) {
                   "    --class-name shirt trouser pullover dress coat sandal blouse sneaker bag boot \\\n"
                   "    --resolution 28 --output clothes.h5"));
   return {app, [arguments] {
-            ImportTarget& target = arguments->target;
-            begin_import(target);
-            Log log;
-            return print_report(import_idx(arguments->idx, target.options, target.output, log), target.output);
+            return import_into(arguments->target, [arguments](const auto& options, const auto& output, Log& log) {
+              return import_idx(arguments->idx, options, output, log);
+            });
           }};
 }
 

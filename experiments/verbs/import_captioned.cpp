@@ -69,10 +69,9 @@ Verb add_import_folder(CLI::App& parent) {
       help_footer("  soup import folder photos --resolution 512 --output photos.h5\n"
                   "  soup import folder photos --resolution 512 --buckets --missing-caption skip --output photos.h5"));
   return {app, [arguments] {
-            ImportTarget& target = arguments->target;
-            begin_import(target);
-            Log log;
-            return print_report(import_folder(arguments->source, target.options, target.output, log), target.output);
+            return import_into(arguments->target, [arguments](const auto& options, const auto& output, Log& log) {
+              return import_folder(arguments->source, options, output, log);
+            });
           }};
 }
 
@@ -94,13 +93,12 @@ Verb add_import_webdataset(CLI::App& parent) {
   add_captioned_options(*app, arguments->source.options);
   app->footer(help_footer(
       "  soup import webdataset 'laion/{00000..00009}.tar' --resolution 512 --output laion.h5\n"
-      "  soup import webdataset 'laion/*.tar' --resolution 512 --buckets --min-side 256 --output laion.h5"));
+      "  soup import webdataset 'laion/*.tar' --resolution 512 --buckets --min-side 256 --output laion.h5\n"
+      "  soup import webdataset 'laion/*.tar' --resolution 512 --latents stable-diffusion-2-base --output laion.h5"));
   return {app, [arguments] {
-            ImportTarget& target = arguments->target;
-            begin_import(target);
-            Log log;
-            return print_report(import_webdataset(arguments->source, target.options, target.output, log),
-                                target.output);
+            return import_into(arguments->target, [arguments](const auto& options, const auto& output, Log& log) {
+              return import_webdataset(arguments->source, options, output, log);
+            });
           }};
 }
 

@@ -83,6 +83,7 @@ int sample(const SampleArguments& arguments) {
     return 0;
   }
   const DiffusionModel model = load_model(arguments.model, arguments.weights);
+  print_remarks(model);
   std::vector<std::string> prompts;
   for (const std::string& prompt : arguments.prompts) {
     prompts.insert(prompts.end(), static_cast<std::size_t>(arguments.count), prompt);
@@ -165,6 +166,10 @@ Verb add_sample(CLI::App& program) {
   app->add_option("--save-latents", arguments->save_latents,
                   "safetensors file to write the final latents to: tensor `latents` [images, channels, h, w]")
       ->excludes(sweep);
+  app->add_option("--clip-skip", arguments->options.clip_skip,
+                  "Which layer's state of the text encoder is used: 1 the last, 2 the one before")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   app->add_option("--weights", arguments->weights, "Weights of the last step, or their moving average")
       ->transform(one_of<WeightSet>({{"raw", WeightSet::raw}, {"ema", WeightSet::ema}}))
       ->default_str("raw");
