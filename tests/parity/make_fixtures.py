@@ -22,6 +22,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
@@ -331,6 +332,83 @@ def schedule_cases(folder):
     (folder / "cases.json").write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
 
 
+def pipeline_case(folder, tokenizer_folder):
+    """A whole small Stable Diffusion 2, as save_pretrained writes it, and the latents it makes of given noise."""
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=tokenizer.model_max_length,
+            hidden_act="gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=16,
+        attention_head_dim=(1, 2),
+        use_linear_projection=True,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_size=32,
+    )
+    for seed, module in enumerate((text_encoder, unet, vae)):
+        random_weights(module, 200 + seed)
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler(
+            prediction_type="v_prediction",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+            **{"beta_schedule": "scaled_linear"},
+            **SCHEDULES["scaled_linear"],
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.save_pretrained(folder / "model")
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(210))
+    tensors = {"noise": noise}
+    for name, scheduler, options in [
+        ("ddim", DDIMScheduler, {}),
+        ("euler", EulerDiscreteScheduler, {}),
+        ("dpmpp_2m_karras", DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    ]:
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **options)
+        tensors[name] = pipeline(
+            CAPTIONS[:2],
+            negative_prompt=["trash can"] * 2,
+            latents=noise,
+            num_inference_steps=8,
+            guidance_scale=4.0,
+            guidance_rescale=0.5,
+            output_type="latent",
+        ).images
+    tensors["images"] = vae.decode(tensors["ddim"] / vae.config.scaling_factor).sample.detach()
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "samples.safetensors")
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "parity"
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root
@@ -484,6 +562,7 @@ def main():
     tokenizer_case(folder / "tokenizer_objects", 600, 24, dict(zip(names, objects)))
     (folder / "captions.json").write_text(json.dumps(CAPTIONS, ensure_ascii=False, indent=1) + "\n")
     schedule_cases(folder / "schedule")
+    pipeline_case(folder / "stable_diffusion", folder / "tokenizer_objects")
     versions = {m.__name__: m.__version__ for m in (diffusers, torch, transformers)}
     (folder / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
 
