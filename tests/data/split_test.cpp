@@ -78,10 +78,10 @@ TEST_F(TwoShards, DecideAlikeByKey) {
   std::set<std::string> north_keys;
   std::set<std::string> south_keys;
   for (const std::uint64_t i : held_out_set(north, held_out_)) {
-    north_keys.insert(north.key(i));
+    north_keys.emplace(north.key(i));
   }
   for (const std::uint64_t i : held_out_set(south, held_out_)) {
-    south_keys.insert(south.key(i));
+    south_keys.emplace(south.key(i));
   }
   EXPECT_EQ(north_keys, south_keys);
   EXPECT_GT(north_keys.size(), 5U);
