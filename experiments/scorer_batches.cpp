@@ -41,7 +41,7 @@ ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardF
         {"merkle_root", shard.root().hex()}, {"trained_on", set.digest.hex()}, {"images", set.images.size()}};
   }
   data.styles.assign(styles.begin(), styles.end());
-  const auto style_of = [&shards](const ImagePlace& place) -> const std::string& {
+  const auto style_of = [&shards](const ImagePlace& place) -> std::string_view {
     return shards[place.shard].style(place.image);
   };
   std::ranges::stable_sort(data.places, {}, style_of);
