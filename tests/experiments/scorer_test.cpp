@@ -67,7 +67,7 @@ TEST_F(ScorerTest, LearnsStyleAndContextOfNamesItHasNotSeen) {
   // Fit of a held-out image with its own style's prompt beats the same prompt in the other style.
   const Scorer scorer = Scorer::load(folder.path() / "scorer");
   const std::uint64_t image = held_out_set(shards[0], {0.25, 1}).front();
-  const std::string caption = shards[0].caption(image);
+  const std::string caption(shards[0].caption(image));
   const at::Tensor seen = scorer.score({shard_image(shards[0], image)}).embeddings;
   const at::Tensor said = scorer.embed_texts({caption + ", red style", caption + ", green style"});
   const at::Tensor fit = seen.matmul(said.t());
