@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# A small Stable Diffusion that Python's diffusers wrote, fine-tuned on three shards from a WebDataset and two folders:
+# ingredients, soup, paragon, samples and a single file. With a third argument, a Python with diffusers, it also loads
+# what soup wrote and makes the same images.
+# usage: stable_diffusion_test.sh SOUP SOURCE [PYTHON]
+source "$(dirname "$0")/support.sh"
+python=${3:-}
+fixture=tests/fixtures/parity/stable_diffusion
+model=$fixture/model
+
+# Captioned pictures as people have them: a tar with texts, a folder with texts, a folder with metadata.jsonl.
+pictures() { # THEME-FOLDER NUMBER: paths of so many pictures
+  find -L ".deps/icons/$1" -name '*.png' -path '*32*' -size +700c | sort | awk -v n="$2" 'NR % 7 == 1 && ++k <= n'
+}
+words() { basename "$1" .png | tr -c 'a-zA-Z\n' ' '; }
+mkdir -p "$work/tar" "$work/texts" "$work/rows/images"
+number=0
+for file in $(pictures oxygen-icon-theme 40); do
+  name=$(printf '%05d' $((number++)))
+  cp "$file" "$work/tar/$name.png"
+  words "$file" > "$work/tar/$name.txt"
+done
+tar -C "$work/tar" --sort=name -cf "$work/oxygen.tar" $(cd "$work/tar" && ls)
+for file in $(pictures gnome-icon-theme 40); do
+  cp "$file" "$work/texts/"
+  words "$file" > "$work/texts/$(basename "$file" .png).txt"
+done
+for file in $(pictures mate-icon-theme 40); do
+  cp "$file" "$work/rows/images/"
+  printf '{"file_name": "images/%s", "text": "%s"}\n' "$(basename "$file")" "$(words "$file")" >> "$work/rows/metadata.jsonl"
+done
+[[ $number -eq 40 && -s $work/rows/metadata.jsonl ]] || fail "the icon themes hold too few pictures"
+
+# One shard is imported and encoded by hand, two by the run.
+"$soup" import webdataset "$work/oxygen.tar" --resolution 32 --style oxygen --latents "$model" --latents-type f32 \
+  --output "$work/oxygen.h5" > "$work/import.log" 2>&1 || { cat "$work/import.log"; fail "import ended with $?"; }
+grep -q "40 images and .* different texts encoded" "$work/import.log" || { cat "$work/import.log"; fail "nothing was encoded"; }
+[[ ! -e $work/oxygen.h5.images ]] || fail "import left its intermediate file"
+
+cat > "$work/experiment.yaml" << END
+schema: 1
+name: small-stable-diffusion
+seed: 3
+run_folder: $work/run
+data:
+  resolution: 32
+  held_out: 0.1
+  near_duplicates: report
+  latents: true
+  shards:
+    - {name: oxygen, file: $work/oxygen.h5}
+    - {name: gnome, folder: {path: $work/texts, style: gnome}}
+    - {name: mate, folder: {path: $work/rows, style: mate}}
+base: {model: $model}
+ingredients:
+  images: 64
+  batch: 8
+  micro_batch: 4
+  learning_rate: 0.001
+  warmup_images: 16
+  min_snr_gamma: 5
+  noise_offset: 0.05
+  frozen: ["unet.conv_in.*"]
+  validate_images: 32
+  sample_images: 32
+  sample_prompts: ["computer", "folder, gnome style"]
+  log_images: 16
+paragon: {equal_total: true, one_shard: false}
+soup: {leave_one_out: false}
+launch: {threads_per_rank: 1}
+evaluation: {prompts: 2, steps: 2, grid_prompts: 2, denoising_images: 6, bootstrap: 20, ensemble: false, sampler: dpmpp_2m}
+END
+"$soup" plan "$work/experiment.yaml" > "$work/plan.log" 2>&1 || { cat "$work/plan.log"; fail "plan ended with $?"; }
+"$soup" run "$work/experiment.yaml" > "$work/run.log" 2>&1 || { cat "$work/run.log"; fail "the run ended with $?"; }
+for file in soup/vae/diffusion_pytorch_model.safetensors soup/unet_ema/config.json soup/ledger.json report/index.html \
+  ingredients/gnome/samples/images-000000000032.png paragon/equal-total/unet/config.json; do
+  [[ -s $work/run/$file ]] || fail "$file is missing"
+done
+grep -q '"held_out_loss"' "$work/run/ingredients/mate/loss.jsonl" || fail "no held-out loss was measured"
+cmp -s "$work/run/soup/vae/diffusion_pytorch_model.safetensors" "$work/run/base/vae/diffusion_pytorch_model.safetensors" ||
+  "$soup" diff "$work/run/base" "$work/run/soup" > "$work/diff.log" || fail "diff ended with $?"
+"$soup" verify "$work/run" > "$work/verify.log" 2>&1 || { cat "$work/verify.log"; fail "verify ended with $?"; }
+
+# The base, the soup, and the soup as a single file and back: samples from the same noise.
+sample() { # MODEL NAME
+  "$soup" sample --model "$1" --prompt "computer, oxygen style" --prompt "folder" --sampler euler --steps 6 --guidance 4 \
+    --noise "$fixture/samples.safetensors" --save-latents "$work/$2.safetensors" --output "$work/$2.png" --zoom 1 \
+    > "$work/$2.log" 2>&1 || { cat "$work/$2.log"; fail "sample of $2 ended with $?"; }
+}
+sample "$model" base
+sample "$work/run/soup" soup
+cmp -s "$work/base.safetensors" "$work/soup.safetensors" && fail "the soup is the base"
+"$soup" convert "$work/run/soup" "$work/soup-file.safetensors" --dtype f32 > /dev/null || fail "convert ended with $?"
+"$soup" convert "$work/soup-file.safetensors" "$work/back" --like "$model" > /dev/null || fail "convert back ended with $?"
+sample "$work/back" back
+cmp -s "$work/back.safetensors" "$work/soup.safetensors" || fail "a single file and back makes other images"
+
+if [[ -n $python ]]; then
+  "$python" tests/parity/check_soup.py "$work/run/soup" "$work/soup-file.safetensors" "$fixture/samples.safetensors" \
+    "$work/soup.safetensors" "$work/soup.png" || fail "diffusers disagrees"
+fi
+echo "a Stable Diffusion of diffusers was fine-tuned, souped, sampled and converted"
