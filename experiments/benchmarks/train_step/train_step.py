@@ -1,81 +1,90 @@
-"""The training step of train_step.cpp with PyTorch eager and diffusers' U-Net: images per second as JSON."""
+"""The training step of train_step.cpp with PyTorch and diffusers' U-Net, on what make_model.py wrote: a line of JSON."""
 
 import argparse
 import json
+import pathlib
 import resource
 import statistics
 import time
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
 
 parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("folder", type=pathlib.Path)
 parser.add_argument("--threads", type=int, default=1)
-parser.add_argument("--batch", type=int, default=32)
-parser.add_argument("--size", type=int, default=16)
-parser.add_argument("--in-channels", type=int, default=3)
-parser.add_argument("--text-length", type=int, default=16)
-parser.add_argument("--channels", type=lambda text: tuple(map(int, text.split(","))), default=(32, 64, 96))
 parser.add_argument("--seconds", type=float, default=10.0)
+parser.add_argument("--steps", type=int, default=0, help="exactly so many instead, none of them warm-up")
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+parser.add_argument("--recompute", action="store_true")
 parser.add_argument("--channels-last", action="store_true")
+parser.add_argument("--compile", action="store_true")
 options = parser.parse_args()
 
 torch.set_num_threads(options.threads)
-unet = UNet2DConditionModel(
-    sample_size=options.size,
-    in_channels=options.in_channels,
-    out_channels=options.in_channels,
-    down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
-    up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-    block_out_channels=options.channels,
-    layers_per_block=1,
-    attention_head_dim=4,
-    cross_attention_dim=96,
-    norm_num_groups=8,
-    use_linear_projection=True,
-).train()
+device = torch.device(options.device)
+unet = UNet2DConditionModel.from_pretrained(options.folder / "unet").to(device).train()
 scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
-latents = torch.randn(options.batch, options.in_channels, options.size, options.size)
-text = torch.randn(options.batch, options.text_length, 96)
+inputs = {name: tensor.to(device) for name, tensor in load_file(options.folder / "inputs.safetensors").items()}
+latents, noise, timesteps, text = (inputs[name] for name in ("latents", "noise", "timesteps", "text"))
 if options.channels_last:
     unet = unet.to(memory_format=torch.channels_last)
     latents = latents.contiguous(memory_format=torch.channels_last)
-optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, fused=True)
+if options.recompute:
+    unet.enable_gradient_checkpointing()
+network = torch.compile(unet) if options.compile else unet
+optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-5, betas=(0.9, 0.99), fused=True)
+
+
+def synchronise():
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def step():
-    timesteps = torch.randint(0, 1000, (options.batch,))
-    noise = torch.randn_like(latents)
-    noised = scheduler.add_noise(latents, noise, timesteps)
-    target = scheduler.get_velocity(latents, noise, timesteps)
-    loss = torch.nn.functional.mse_loss(unet(noised, timesteps, text).sample, target)
+    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        noised = scheduler.add_noise(latents, noise, timesteps)
+        target = scheduler.get_velocity(latents, noise, timesteps)
+        output = network(noised, timesteps, text).sample
+        loss = torch.nn.functional.mse_loss(output.float(), target)
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
+    return loss
 
 
-step()
-step()
-rates = []
+losses = []
+if options.steps == 0:
+    losses += [step().item(), step().item()]
+synchronise()
+times = []
 begin = last = time.perf_counter()
-while last - begin < options.seconds:
-    step()
+while len(times) < options.steps if options.steps > 0 else last - begin < options.seconds:
+    loss = step()
+    synchronise()
     now = time.perf_counter()
-    rates.append(options.batch / (now - last))
+    times.append(now - last)
     last = now
+    if len(losses) < 2:
+        losses.append(loss.item())
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+if device.type == "cuda":
+    peak = torch.cuda.max_memory_allocated() // 2**20
+names = ["diffusers", "channels last" if options.channels_last else "", "compiled" if options.compile else ""]
 print(
     json.dumps(
         {
-            "program": "diffusers, channels last" if options.channels_last else "diffusers",
+            "program": ", ".join(filter(None, names)),
             "threads": options.threads,
-            "channels": options.channels,
-            "in_channels": options.in_channels,
-            "size": options.size,
+            "batch": latents.shape[0],
             "parameters": sum(p.numel() for p in unet.parameters()),
-            "median": statistics.median(rates),
-            "best": max(rates),
-            "steps": len(rates),
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "losses": losses,
+            "median": latents.shape[0] / statistics.median(times),
+            "best": latents.shape[0] / min(times),
+            "steps": len(times),
+            "peak_mib": peak,
         }
     )
 )
