@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "data/shard_writer.hpp"
+
 namespace soup::test {
 
 ModelConfig tiny_config() {
