@@ -28,7 +28,7 @@ TEST(Cli, HelpNamesEveryVerbAndTheExitCodes) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   EXPECT_EQ(help.code, 0);
   for (const char* verb : {"run", "plan", "import", "train", "merge", "add", "remove", "diff", "search", "sample",
-                           "evaluate", "score", "report", "verify"}) {
+                           "convert", "encode", "evaluate", "score", "report", "verify"}) {
     EXPECT_THAT(help.text, HasSubstr("\n  " + std::string(verb) + " ")) << verb;
   }
   EXPECT_THAT(help.text, HasSubstr("Exit codes: 0 success, 2"));
@@ -37,8 +37,16 @@ TEST(Cli, HelpNamesEveryVerbAndTheExitCodes) {
 }
 
 TEST(Cli, EveryVerbHasHelpWithPurposeExampleAndExitCodes) {
-  for (const char* verb : {"plan", "import", "import icon-theme", "import idx", "merge", "add", "remove", "diff",
-                           "search", "report", "verify", "run", "train", "sample", "evaluate", "score"}) {
+  for (const char* verb : {"plan",          "import",
+                           "import folder", "import icon-theme",
+                           "import idx",    "import webdataset",
+                           "convert",       "encode",
+                           "merge",         "add",
+                           "remove",        "diff",
+                           "search",        "report",
+                           "verify",        "run",
+                           "train",         "sample",
+                           "evaluate",      "score"}) {
     const Outcome help = soup(std::string(verb) + " --help");
     EXPECT_EQ(help.code, 0) << verb;
     EXPECT_THAT(help.text, AllOf(HasSubstr("Examples:\n  soup "), HasSubstr("Exit codes:"))) << verb;
