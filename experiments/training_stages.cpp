@@ -77,20 +77,26 @@ Digest publish(const RunContext& context, const TrainingTask& task, Trainer& tra
   if (config.train_text_encoder) {
     trained.emplace_back("text_encoder");
   }
-  if (task.kind == ModelKind::base || config.keep_weights == "ema") {
+  if (task.kind == ModelKind::base) {
     // What is fine-tuned and sampled from is the averaged base; its raw weights serve nobody.
     const Trainer::EmaScope ema(trainer);
     save_model(output.partial(), task.model, provenance);
   } else {
-    save_model(output.partial(), task.model, provenance);
-  }
-  if (task.kind != ModelKind::base && config.keep_weights == "both") {
-    const Trainer::EmaScope ema(trainer);
-    save_unet(output.partial() / "unet_ema", *task.model.unet, provenance);
-    trained.emplace_back("unet_ema");
-    if (config.train_text_encoder) {
-      save_text_encoder(output.partial() / "text_encoder_ema", *task.model.text_encoder, provenance);
-      trained.emplace_back("text_encoder_ema");
+    const fs::path base = base_folder(context.experiment);
+    if (config.keep_weights == "ema") {
+      const Trainer::EmaScope ema(trainer);
+      save_fine_tuned(output.partial(), task.model, base, trained, provenance);
+    } else {
+      save_fine_tuned(output.partial(), task.model, base, trained, provenance);
+    }
+    if (config.keep_weights == "both") {
+      const Trainer::EmaScope ema(trainer);
+      save_unet(output.partial() / "unet_ema", *task.model.unet, provenance);
+      trained.emplace_back("unet_ema");
+      if (config.train_text_encoder) {
+        save_text_encoder(output.partial() / "text_encoder_ema", task.model, provenance);
+        trained.emplace_back("text_encoder_ema");
+      }
     }
   }
   trainer.write_curve(output.partial() / "loss.jsonl");

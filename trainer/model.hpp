@@ -28,6 +28,10 @@ struct DiffusionModel {
   std::shared_ptr<Autoencoder> autoencoder;
   std::shared_ptr<NoiseSchedule> schedule;
   std::vector<std::string> remarks;  // what load_model left out, a sentence each, for the user
+  // Before the names of the text encoder's tensors in files; as where it was loaded from, so that models of one origin
+  // have the same names. transformers 4 knows only this one (without it, it warns and takes random weights),
+  // transformers 5 reads both and may write either.
+  std::string text_prefix = "text_model.";
 
   // Where the weights are.
   [[nodiscard]] at::Device device() const;
@@ -63,11 +67,16 @@ DiffusionModel assemble_like(const std::filesystem::path& folder);
 // headers.
 void save_model(const std::filesystem::path& folder, const DiffusionModel& model,
                 const std::map<std::string, std::string>& metadata);
+// The same of a model that was fine-tuned from the one in folder `base`: weights of the parts `trained` ("unet",
+// "text_encoder"), and the base's own files for all else that the training did not change.
+void save_fine_tuned(const std::filesystem::path& folder, const DiffusionModel& model,
+                     const std::filesystem::path& base, const std::vector<std::string>& trained,
+                     const std::map<std::string, std::string>& metadata);
 // One part's weights with the config.json beside them; `folder` is the part's own, e.g. "<model>/unet_ema", and is made
 // when absent.
 void save_unet(const std::filesystem::path& folder, const UNet2DConditionModel& unet,
                const std::map<std::string, std::string>& metadata);
-void save_text_encoder(const std::filesystem::path& folder, const CLIPTextModel& text,
+void save_text_encoder(const std::filesystem::path& folder, const DiffusionModel& model,
                        const std::map<std::string, std::string>& metadata);
 
 }  // namespace soup

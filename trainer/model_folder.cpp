@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/safetensors.hpp"
 #include "trainer/autoencoder_kl.hpp"
 #include "trainer/config_reader.hpp"
 #include "trainer/model.hpp"
@@ -20,9 +23,6 @@ using std::filesystem::path;
 // What diffusers and transformers call a part's weights, without ".safetensors".
 constexpr const char* diffusers_stem = "diffusion_pytorch_model";
 constexpr const char* transformers_stem = "model";
-// transformers 4 knows CLIPTextModel's tensors only with this prefix (without it, it warns and takes random weights);
-// transformers 5 reads both forms and may write either.
-constexpr const char* text_prefix = "text_model.";
 constexpr int autoencoder_version = 1;
 constexpr const char* kl_autoencoder = "AutoencoderKL";
 
@@ -85,6 +85,66 @@ ModelConfig read_configs(const path& folder, const path& unet, const path& text,
   return config;
 }
 
+void copy_files(const path& from, const path& to, const std::vector<path>& files) {
+  make_folder(to);
+  for (const path& file : files) {
+    std::error_code error;
+    std::filesystem::copy_file(file, to / file.filename(), std::filesystem::copy_options::overwrite_existing, error);
+    if (error) {
+      throw DataError(to / file.filename(),
+                      fmt::format("cannot be copied from {}: {}", from.string(), error.message()));
+    }
+  }
+}
+
+// All files directly in a part's folder.
+void copy_folder(const path& base, const path& folder, const std::string& part) {
+  std::vector<path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(base / part)) {
+    if (entry.is_regular_file()) {
+      files.push_back(entry.path());
+    }
+  }
+  copy_files(base / part, folder / part, files);
+}
+
+// A part's configuration and the weights that are used, not other forms of them that lie beside. False, and nothing is
+// copied, where those are a half-precision variant: a folder with some parts so named and others not loads nowhere.
+bool copy_part(const path& base, const path& folder, const std::string& part, const char* stem) {
+  std::vector<path> files = find_weights(base / part, stem);
+  if (std::ranges::any_of(
+          files, [](const path& file) { return file.filename().string().find(".fp16") != std::string::npos; })) {
+    return false;
+  }
+  files.push_back(base / part / "config.json");
+  if (const path index = base / part / (std::string(stem) + ".safetensors.index.json");
+      std::filesystem::exists(index)) {
+    files.push_back(index);
+  }
+  copy_files(base / part, folder / part, files);
+  return true;
+}
+
+void save_autoencoder(const path& folder, const DiffusionModel& model,
+                      const std::map<std::string, std::string>& metadata) {
+  if (const auto* vae = dynamic_cast<const AutoencoderKL*>(model.autoencoder->network())) {
+    write_json_into(folder / "vae", "config.json", vae->config().to_json());
+    save_weights(weights_path(folder / "vae", diffusers_stem), *vae, metadata);
+  } else {
+    write_json_into(folder / "autoencoder", "config.json",
+                    {{"name", model.autoencoder->name()}, {"version", autoencoder_version}});
+  }
+}
+
+// "text_model." where the tensors' names begin with it, else "".
+std::string text_prefix_of(const std::vector<path>& files) {
+  const SafetensorsFile file(files.front());
+  const std::string prefix = DiffusionModel().text_prefix;
+  const bool has_it = std::ranges::any_of(
+      file.tensors(), [&prefix](const TensorInfo& tensor) { return tensor.name.starts_with(prefix); });
+  return has_it ? prefix : "";
+}
+
 // The networks of a folder's configurations, with its tokenizer and uninitialised weights.
 DiffusionModel assemble_from(const path& folder, const ModelConfig& config) {
   auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::load(folder / "tokenizer"));
@@ -103,27 +163,41 @@ void save_unet(const path& folder, const UNet2DConditionModel& unet,
   save_weights(weights_path(folder, diffusers_stem), unet, metadata);
 }
 
-void save_text_encoder(const path& folder, const CLIPTextModel& text,
+void save_text_encoder(const path& folder, const DiffusionModel& model,
                        const std::map<std::string, std::string>& metadata) {
-  write_json_into(folder, "config.json", text.config().to_json());
-  save_weights(weights_path(folder, transformers_stem), text, metadata, text_prefix);
+  write_json_into(folder, "config.json", model.text_encoder->config().to_json());
+  save_weights(weights_path(folder, transformers_stem), *model.text_encoder, metadata, model.text_prefix);
+}
+
+void save_fine_tuned(const path& folder, const DiffusionModel& model, const path& base,
+                     const std::vector<std::string>& trained, const std::map<std::string, std::string>& metadata) {
+  const auto is_trained = [&trained](const char* part) { return std::ranges::find(trained, part) != trained.end(); };
+  if (is_trained("unet") || !copy_part(base, folder, "unet", diffusers_stem)) {
+    save_unet(folder / "unet", *model.unet, metadata);
+  }
+  if (is_trained("text_encoder") || !copy_part(base, folder, "text_encoder", transformers_stem)) {
+    save_text_encoder(folder / "text_encoder", model, metadata);
+  }
+  const bool has_vae = model.autoencoder->network() != nullptr;
+  if (!has_vae) {
+    copy_folder(base, folder, "autoencoder");
+  } else if (!copy_part(base, folder, "vae", diffusers_stem)) {
+    save_autoencoder(folder, model, metadata);
+  }
+  copy_folder(base, folder, "tokenizer");
+  // Equal to the base's unless the training had another schedule.
+  write_json_into(folder / "scheduler", "scheduler_config.json", model.config.schedule.to_json());
+  write_json_into(folder, "model_index.json", model_index_json(has_vae));
 }
 
 void save_model(const path& folder, const DiffusionModel& model, const std::map<std::string, std::string>& metadata) {
   save_unet(folder / "unet", *model.unet, metadata);
-  save_text_encoder(folder / "text_encoder", *model.text_encoder, metadata);
+  save_text_encoder(folder / "text_encoder", model, metadata);
   write_json_into(folder / "scheduler", "scheduler_config.json", model.config.schedule.to_json());
   make_folder(folder / "tokenizer");
   model.tokenizer->save(folder / "tokenizer");
-  const auto* vae = dynamic_cast<const AutoencoderKL*>(model.autoencoder->network());
-  if (vae != nullptr) {
-    write_json_into(folder / "vae", "config.json", vae->config().to_json());
-    save_weights(weights_path(folder / "vae", diffusers_stem), *vae, metadata);
-  } else {
-    write_json_into(folder / "autoencoder", "config.json",
-                    {{"name", model.autoencoder->name()}, {"version", autoencoder_version}});
-  }
-  write_json_into(folder, "model_index.json", model_index_json(vae != nullptr));
+  save_autoencoder(folder, model, metadata);
+  write_json_into(folder, "model_index.json", model_index_json(model.autoencoder->network() != nullptr));
 }
 
 bool has_ema_weights(const path& folder) {
@@ -150,6 +224,9 @@ DiffusionModel load_model(const path& folder, WeightSet weights) {
   DiffusionModel model = assemble_from(folder, config);
   load_weights(unet_files, *model.unet);
   load_weights(text_files, *model.text_encoder, text_encoder_name);
+  if (text_prefix_of(text_files).empty()) {
+    model.text_prefix.clear();
+  }
   if (index.has_vae) {
     load_weights(vae_files, *model.autoencoder->network(), autoencoder_name);
   }

@@ -80,6 +80,9 @@ class Planner {
         choice_(choice),
         config_(schedule.config()),
         spacing_(choice.spacing == "model" ? config_.timestep_spacing : choice.spacing) {
+    if (spacing_.empty()) {
+      spacing_ = choice.sampler == "ddim" ? "leading" : "linspace";
+    }
     for (std::int64_t t = 0; t < schedule.steps(); ++t) {
       const bool infinite = config_.rescale_betas_zero_snr && t + 1 == schedule.steps();
       const double alpha_bar = infinite ? last_alpha_bar : schedule.alpha_bar(t);

@@ -20,8 +20,10 @@ inline constexpr std::array<std::string_view, 4> spacing_names = {"model", "lead
 struct SamplerChoice {
   std::string sampler = "ddim";  // of sampler_names
   std::int64_t steps = 25;
-  std::string spacing = "model";  // its timestep_spacing, or one of "leading", "trailing", "linspace"
-  bool karras = false;            // noise levels of Karras et al. 2022, eq. 5 with rho 7 (euler and dpmpp_2m)
+  // "leading", "trailing", "linspace"; or "model": its timestep_spacing, and where its scheduler's file does not say,
+  // as diffusers' scheduler of the sampler ("leading" for ddim, else "linspace").
+  std::string spacing = "model";
+  bool karras = false;  // noise levels of Karras et al. 2022, eq. 5 with rho 7 (euler and dpmpp_2m)
 };
 
 struct SampleOptions {

@@ -12,21 +12,19 @@
 namespace soup {
 namespace {
 
-// What an absent key means to each scheduler of diffusers 0.42, and the keys beyond the common ones that it has.
+// The schedulers of diffusers 0.42 whose files are read.
 struct SchedulerKind {
   const char* name;
-  const char* spacing;
-  bool alpha_to_one;  // the default of set_alpha_to_one; where the scheduler has no such key, where its walk ends
-  bool clips;         // the default of clip_sample
+  bool clips;  // the default of clip_sample
 };
 constexpr auto scheduler_kinds = std::to_array<SchedulerKind>({
-    {"DDIMScheduler", "leading", true, true},
-    {"DDPMScheduler", "leading", true, true},
-    {"PNDMScheduler", "leading", false, false},
-    {"LMSDiscreteScheduler", "linspace", true, false},
-    {"EulerDiscreteScheduler", "linspace", true, false},
-    {"EulerAncestralDiscreteScheduler", "linspace", true, false},
-    {"DPMSolverMultistepScheduler", "linspace", true, false},
+    {"DDIMScheduler", true},
+    {"DDPMScheduler", true},
+    {"PNDMScheduler", false},
+    {"LMSDiscreteScheduler", false},
+    {"EulerDiscreteScheduler", false},
+    {"EulerAncestralDiscreteScheduler", false},
+    {"DPMSolverMultistepScheduler", false},
 });
 
 const SchedulerKind& kind_of(const nlohmann::json& json, const std::string& where) {
@@ -92,7 +90,7 @@ nlohmann::json ddim_json(const ScheduleConfig& config) {
       {"set_alpha_to_one", config.set_alpha_to_one},
       {"steps_offset", config.steps_offset},
       {"thresholding", false},
-      {"timestep_spacing", config.timestep_spacing},
+      {"timestep_spacing", config.timestep_spacing.empty() ? "leading" : config.timestep_spacing},
       {"trained_betas", nullptr},
   };
 }
@@ -120,9 +118,9 @@ ScheduleConfig ScheduleConfig::from_json(const nlohmann::json& json, const std::
   config.beta_end = reader.number("beta_end", 0.02);
   config.prediction_type = reader.text("prediction_type", "epsilon");
   config.rescale_betas_zero_snr = reader.boolean("rescale_betas_zero_snr", false);
-  config.timestep_spacing = reader.text("timestep_spacing", kind.spacing);
+  config.timestep_spacing = reader.text("timestep_spacing", "");
   config.steps_offset = reader.integer("steps_offset", 0);
-  config.set_alpha_to_one = reader.boolean("set_alpha_to_one", kind.alpha_to_one);
+  config.set_alpha_to_one = reader.boolean("set_alpha_to_one", true);
   config.use_karras_sigmas = reader.boolean("use_karras_sigmas", false);
   reader.only("trained_betas", nullptr, {nullptr});
   check_sampling_keys(reader, kind);
@@ -156,7 +154,8 @@ std::string ScheduleConfig::problem() const {
   if (rescale_betas_zero_snr && num_train_timesteps < 2) {
     return "rescale_betas_zero_snr = true needs at least 2 timesteps";
   }
-  if (timestep_spacing != "leading" && timestep_spacing != "trailing" && timestep_spacing != "linspace") {
+  if (!timestep_spacing.empty() && timestep_spacing != "leading" && timestep_spacing != "trailing" &&
+      timestep_spacing != "linspace") {
     return fmt::format("timestep_spacing = {} is not implemented, only leading, trailing and linspace",
                        timestep_spacing);
   }

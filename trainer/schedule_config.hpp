@@ -17,17 +17,18 @@ struct ScheduleConfig {
   std::string prediction_type = "v_prediction";  // or "epsilon", "sample"
   // Betas scaled so that the last timestep is pure noise (Lin et al. 2024, algorithm 1).
   bool rescale_betas_zero_snr = false;
-  std::string timestep_spacing = "leading";  // or "trailing", "linspace" (Lin et al. 2024, table 2)
-  std::int64_t steps_offset = 1;             // added to "leading" timesteps
-  bool set_alpha_to_one = false;             // DDIM's last step ends at alpha-bar 1 instead of that of timestep 0
-  bool use_karras_sigmas = false;            // as DPM-Solver++ and Euler write it
+  // "leading", "trailing", "linspace" (Lin et al. 2024, table 2), or "": each sampler's own, where a file does not say.
+  std::string timestep_spacing = "leading";
+  std::int64_t steps_offset = 1;   // added to "leading" timesteps
+  bool set_alpha_to_one = false;   // DDIM's last step ends at alpha-bar 1 instead of that of timestep 0
+  bool use_karras_sigmas = false;  // as DPM-Solver++ and Euler write it
   // What from_json() was given: to_json() changes in it only what this program has another value for, so that a
   // fine-tuned model keeps its scheduler.
   nlohmann::json original;
 
   // scheduler_config.json: the original's, or one of DDIMScheduler.
   [[nodiscard]] nlohmann::json to_json() const;
-  // Absent keys mean the defaults of the scheduler that `_class_name` names. Throws DataError naming a key or value
+  // Absent keys mean the defaults of diffusers' schedulers. Throws DataError naming a key or value
   // that is unknown or not implemented. `where` is the file, for messages.
   static ScheduleConfig from_json(const nlohmann::json& json, const std::string& where);
   // What makes the schedule impossible, naming the numbers that disagree; "" when nothing does.

@@ -3,7 +3,7 @@
     python tests/parity/check_soup.py SOUP_FOLDER SINGLE_FILE NOISE LATENTS PICTURE
 
 NOISE and LATENTS are what `soup sample` was given and wrote with --sampler euler --steps 6 --guidance 4, PICTURE its
-PNG with --zoom 1. Called by tests/e2e/stable_diffusion_test.sh.
+PNG with --zoom 1. Called by tests/e2e/stable_diffusion_run_test.sh.
 """
 
 import sys

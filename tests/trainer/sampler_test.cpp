@@ -105,6 +105,11 @@ TEST(SamplingPlan, TheFullScheduleStaysInRange) {
   const SamplingPlan all = make_sampling_plan(schedule, choice);
   EXPECT_EQ(all.steps.front().timestep, 999.0);
   EXPECT_EQ(all.steps.back().timestep, 1.0);
+  ScheduleConfig silent;
+  silent.timestep_spacing = "";
+  const NoiseSchedule own{silent};
+  EXPECT_EQ(make_sampling_plan(own, {.steps = 4}).steps.front().timestep, 751.0) << "leading";
+  EXPECT_EQ(make_sampling_plan(own, {.sampler = "euler", .steps = 4}).steps.front().timestep, 999.0) << "linspace";
   choice.spacing = "trailing";
   EXPECT_EQ(make_sampling_plan(schedule, choice).steps.back().timestep, 0.0);
 }

@@ -59,12 +59,12 @@ TEST(ScheduleConfig, AbsentKeysMeanWhatTheirSchedulerMeans) {
   const ScheduleConfig pndm = ScheduleConfig::from_json(stable_diffusion_1, "x");
   EXPECT_EQ(pndm.prediction_type, "epsilon");
   EXPECT_EQ(pndm.beta_end, 0.012);
-  EXPECT_EQ(pndm.timestep_spacing, "leading");
+  EXPECT_EQ(pndm.timestep_spacing, "") << "its file does not say: a sampler's own";
   EXPECT_EQ(pndm.steps_offset, 1);
   EXPECT_FALSE(pndm.set_alpha_to_one);
   const ScheduleConfig euler = ScheduleConfig::from_json({{"_class_name", "EulerDiscreteScheduler"}}, "x");
-  EXPECT_EQ(euler.timestep_spacing, "linspace");
   EXPECT_EQ(euler.steps_offset, 0);
+  EXPECT_TRUE(euler.set_alpha_to_one);
   const ScheduleConfig solver =
       ScheduleConfig::from_json({{"_class_name", "DPMSolverMultistepScheduler"}, {"use_karras_sigmas", true}}, "x");
   EXPECT_TRUE(solver.use_karras_sigmas);

@@ -2,7 +2,7 @@
 # A small Stable Diffusion that Python's diffusers wrote, fine-tuned on three shards from a WebDataset and two folders:
 # ingredients, soup, paragon, samples and a single file. With a third argument, a Python with diffusers, it also loads
 # what soup wrote and makes the same images.
-# usage: stable_diffusion_test.sh SOUP SOURCE [PYTHON]
+# usage: stable_diffusion_run_test.sh SOUP SOURCE [PYTHON]
 source "$(dirname "$0")/support.sh"
 python=${3:-}
 fixture=tests/fixtures/parity/stable_diffusion
@@ -10,13 +10,14 @@ model=$fixture/model
 
 # Captioned pictures as people have them: a tar with texts, a folder with texts, a folder with metadata.jsonl.
 pictures() { # THEME-FOLDER NUMBER: paths of so many pictures
-  find -L ".deps/icons/$1" -name '*.png' -path '*32*' -size +700c | sort | awk -v n="$2" 'NR % 7 == 1 && ++k <= n'
+  find -L ".deps/icons/$1" -name '*.png' -path '*32*' -size +700c | sort | awk -v n="$2" 'NR % 3 == 1 && ++k <= n'
 }
 words() { basename "$1" .png | tr -c 'a-zA-Z\n' ' '; }
 mkdir -p "$work/tar" "$work/texts" "$work/rows/images"
 number=0
 for file in $(pictures oxygen-icon-theme 40); do
-  name=$(printf '%05d' $((number++)))
+  name=$(printf '%05d' "$number")
+  number=$((number + 1))
   cp "$file" "$work/tar/$name.png"
   words "$file" > "$work/tar/$name.txt"
 done
