@@ -16,20 +16,12 @@ import tempfile
 import diffusers
 import torch
 import transformers
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
-from diffusers.schedulers import scheduling_euler_ancestral_discrete
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from pipeline_case import pipeline_case
+from schedule_cases import schedule_cases
 from strings import TRICKY, random_strings
 
 CAPTIONS = [
@@ -223,194 +215,6 @@ def tokenizer_case(folder, vocab_size, max_length, specials):
     (folder / "cases.json").write_text(json.dumps({"strings": strings, "ids": ids}, separators=(",", ":")) + "\n")
 
 
-SCHEDULES = {
-    "linear": {"beta_start": 0.0001, "beta_end": 0.02},
-    "scaled_linear": {"beta_start": 0.00085, "beta_end": 0.012},
-    "squaredcos_cap_v2": {},
-}
-
-
-def scheduler_of(case):
-    config = dict(
-        beta_schedule=case["beta_schedule"],
-        prediction_type=case["prediction_type"],
-        timestep_spacing=case["spacing"],
-        rescale_betas_zero_snr=case["zero_snr"],
-        steps_offset=1,
-        **SCHEDULES[case["beta_schedule"]],
-    )
-    if case["sampler"] == "ddim":
-        return DDIMScheduler(clip_sample=False, set_alpha_to_one=case["alpha_to_one"], **config)
-    if case["sampler"] == "euler":
-        return EulerDiscreteScheduler(use_karras_sigmas=case["karras"], **config)
-    if case["sampler"] == "euler_a":
-        return EulerAncestralDiscreteScheduler(**config)
-    return DPMSolverMultistepScheduler(use_karras_sigmas=case["karras"], **config)
-
-
-def sampling_cases():
-    """Every sampler with every prediction, spacing and schedule, one or two other things at a time."""
-    cases = []
-    for sampler in ["ddim", "euler", "euler_a", "dpmpp_2m"]:
-        predictions = ["epsilon", "v_prediction"] + ([] if sampler == "euler_a" else ["sample"])
-        for n, prediction in enumerate(predictions):
-            for m, spacing in enumerate(["leading", "trailing", "linspace"]):
-                schedule = list(SCHEDULES)[(n + m) % 3]
-                for karras in [False, True] if sampler in ("euler", "dpmpp_2m") else [False]:
-                    cases.append(
-                        dict(
-                            sampler=sampler,
-                            beta_schedule=schedule,
-                            prediction_type=prediction,
-                            spacing=spacing,
-                            karras=karras,
-                            zero_snr=prediction != "epsilon" and spacing == "trailing" and not karras,
-                            alpha_to_one=spacing == "linspace",
-                            steps=[7, 16, 10][m],
-                            guidance=[1.0, 3.0, 5.0][m],
-                            guidance_rescale=[0.0, 0.7, 0.0][m],
-                        )
-                    )
-    for steps in [1, 2, 25]:
-        for sampler in ["ddim", "euler", "dpmpp_2m"]:
-            cases.append(
-                dict(
-                    sampler=sampler,
-                    beta_schedule="scaled_linear",
-                    prediction_type="v_prediction",
-                    spacing="leading",
-                    karras=False,
-                    zero_snr=False,
-                    alpha_to_one=False,
-                    steps=steps,
-                    guidance=3.0,
-                    guidance_rescale=0.0,
-                )
-            )
-    return cases
-
-
-def schedule_cases(folder):
-    """alphas_cumprod, timesteps, and the sample at every step of guided sampling with a denoiser that is a formula."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
-    for name, numbers in SCHEDULES.items():
-        for zero_snr in [False, True]:
-            scheduler = DDIMScheduler(beta_schedule=name, rescale_betas_zero_snr=zero_snr, **numbers)
-            tensors[name + (".zero_snr" if zero_snr else "") + ".alphas_cumprod"] = scheduler.alphas_cumprod
-    cases = sampling_cases()
-    for number, case in enumerate(cases):
-        scheduler = scheduler_of(case)
-        scheduler.set_timesteps(case["steps"])
-        if case["sampler"] != "ddim":
-            scheduler.set_begin_index(0)  # else it is looked up, and of equal timesteps the second is found
-        generator = torch.Generator().manual_seed(5)
-        noise = torch.randn(2, 3, 2, 2, generator=generator)
-        step_noise = torch.randn(case["steps"], *noise.shape, generator=generator)
-        drawn = iter(step_noise)
-        scheduling_euler_ancestral_discrete.randn_tensor = lambda *_, **__: next(drawn)
-        text, empty = torch.tensor([0.5, -0.25]), torch.tensor([0.125, 0.125])
-        condition = torch.cat([empty, text]).view(4, 1, 1, 1)
-        sample = noise * scheduler.init_noise_sigma
-        trajectory = []
-        for t in scheduler.timesteps:
-            scaled = scheduler.scale_model_input(torch.cat([sample, sample]), t)
-            # Bent, so that guidance changes more than the mean and its rescaling has something to do.
-            output = torch.sin(scaled * (0.25 + 0.5 * t.item() / 1000) + condition)
-            without, with_text = output.chunk(2)
-            output = without + case["guidance"] * (with_text - without)
-            if case["guidance_rescale"] > 0:
-                output = rescale_noise_cfg(output, with_text, case["guidance_rescale"])
-            sample = scheduler.step(output, t, sample).prev_sample
-            trajectory.append(sample)
-        tensors[f"{number}.timesteps"] = scheduler.timesteps.float()
-        tensors[f"{number}.noise"] = noise
-        tensors[f"{number}.samples"] = torch.stack(trajectory)
-        if case["sampler"] == "euler_a":
-            tensors[f"{number}.step_noise"] = step_noise
-    save_file(tensors, folder / "schedules.safetensors")
-    (folder / "cases.json").write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
-
-
-def pipeline_case(folder, tokenizer_folder):
-    """A whole small Stable Diffusion 2, as save_pretrained writes it, and the latents it makes of given noise."""
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=tokenizer.model_max_length,
-            hidden_act="gelu",
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
-        norm_num_groups=4,
-        cross_attention_dim=16,
-        attention_head_dim=(1, 2),
-        use_linear_projection=True,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        layers_per_block=1,
-        norm_num_groups=4,
-        sample_size=32,
-    )
-    for seed, module in enumerate((text_encoder, unet, vae)):
-        random_weights(module, 200 + seed)
-    pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=DDIMScheduler(
-            prediction_type="v_prediction",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-            **{"beta_schedule": "scaled_linear"},
-            **SCHEDULES["scaled_linear"],
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder / "model")
-    # As people have it: a scheduler made from a configuration in memory forgets what it was not told in so many words.
-    pipeline = StableDiffusionPipeline.from_pretrained(folder / "model")
-    pipeline.set_progress_bar_config(disable=True)
-    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(210))
-    tensors = {"noise": noise}
-    for name, scheduler, options in [
-        ("ddim", DDIMScheduler, {}),
-        ("euler", EulerDiscreteScheduler, {}),
-        ("dpmpp_2m_karras", DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
-    ]:
-        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **options)
-        tensors[name] = pipeline(
-            CAPTIONS[:2],
-            negative_prompt=["trash can"] * 2,
-            latents=noise,
-            num_inference_steps=8,
-            guidance_scale=4.0,
-            guidance_rescale=0.5,
-            output_type="latent",
-        ).images
-    tensors["images"] = vae.decode(tensors["ddim"] / vae.config.scaling_factor).sample.detach()
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "samples.safetensors")
-
-
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "parity"
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root
@@ -564,7 +368,7 @@ def main():
     tokenizer_case(folder / "tokenizer_objects", 600, 24, dict(zip(names, objects)))
     (folder / "captions.json").write_text(json.dumps(CAPTIONS, ensure_ascii=False, indent=1) + "\n")
     schedule_cases(folder / "schedule")
-    pipeline_case(folder / "stable_diffusion", folder / "tokenizer_objects")
+    pipeline_case(folder / "stable_diffusion", folder / "tokenizer_objects", CAPTIONS, random_weights)
     versions = {m.__name__: m.__version__ for m in (diffusers, torch, transformers)}
     (folder / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
 
