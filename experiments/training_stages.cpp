@@ -83,12 +83,11 @@ Digest publish(const RunContext& context, const TrainingTask& task, Trainer& tra
     save_model(output.partial(), task.model, provenance);
   } else {
     const fs::path base = base_folder(context.experiment);
+    std::optional<Trainer::EmaScope> averaged;
     if (config.keep_weights == "ema") {
-      const Trainer::EmaScope ema(trainer);
-      save_fine_tuned(output.partial(), task.model, base, trained, provenance);
-    } else {
-      save_fine_tuned(output.partial(), task.model, base, trained, provenance);
+      averaged.emplace(trainer);
     }
+    save_fine_tuned(output.partial(), task.model, base, trained, provenance);
     if (config.keep_weights == "both") {
       const Trainer::EmaScope ema(trainer);
       save_unet(output.partial() / "unet_ema", *task.model.unet, provenance);

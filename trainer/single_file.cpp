@@ -84,19 +84,6 @@ bool is_surplus_layer(const std::string& name, const TextEncoderConfig& config) 
   return false;
 }
 
-at::ScalarType scalar_type_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return at::kFloat;
-    case DType::f16:
-      return at::kHalf;
-    case DType::bf16:
-      return at::kBFloat16;
-    default:
-      throw InvariantError(fmt::format("a single file of {}", name_of(dtype)));
-  }
-}
-
 }  // namespace
 
 DiffusionModel load_single_file(const std::filesystem::path& file, const std::filesystem::path& like) {
@@ -145,7 +132,7 @@ void save_single_file(const std::filesystem::path& file, const DiffusionModel& m
   std::vector<at::Tensor> kept;
   std::vector<TensorSource> sources;
   const auto add = [&](const std::string& name, const at::Tensor& values) {
-    const at::Tensor& narrow = kept.emplace_back(values.to(scalar_type_of(dtype)).contiguous());
+    const at::Tensor& narrow = kept.emplace_back(values.to(scalar_type_of(dtype).value()).contiguous());
     if (!at::isfinite(narrow).all().item<bool>()) {
       throw DataError(file, fmt::format("{} has weights beyond the range of {}", name, name_of(dtype)),
                       "write another type: --dtype bf16 or --dtype f32");

@@ -12,9 +12,8 @@
 #include "core/safetensors.hpp"
 
 namespace soup {
-namespace {
 
-std::optional<at::ScalarType> readable_type(DType dtype) {
+std::optional<at::ScalarType> scalar_type_of(DType dtype) {
   switch (dtype) {
     case DType::f64:
       return at::kDouble;
@@ -31,10 +30,8 @@ std::optional<at::ScalarType> readable_type(DType dtype) {
   }
 }
 
-}  // namespace
-
 std::optional<at::Tensor> tensor_of(const SafetensorsFile& file, const TensorInfo& info) {
-  const std::optional<at::ScalarType> type = readable_type(info.dtype);
+  const std::optional<at::ScalarType> type = scalar_type_of(info.dtype);
   if (!type) {
     return std::nullopt;
   }

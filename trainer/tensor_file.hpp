@@ -12,6 +12,8 @@
 
 namespace soup {
 
+// LibTorch's type of a file's floating-point or int64 tensors; nullopt for others.
+[[nodiscard]] std::optional<at::ScalarType> scalar_type_of(DType dtype);
 // A file's tensor in its own type, copied, since a file's tensors need not be aligned; nullopt where that is neither a
 // floating-point type nor int64.
 [[nodiscard]] std::optional<at::Tensor> tensor_of(const SafetensorsFile& file, const TensorInfo& info);

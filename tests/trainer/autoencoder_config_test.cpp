@@ -4,8 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/atomic_file.hpp"
-#include "core/error.hpp"
+#include "tests/trainer/config_fixture.hpp"
 
 namespace soup {
 namespace {
@@ -13,22 +12,9 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-json fixture(const std::string& name) {
-  return json::parse(read_file(std::string(SOUP_SOURCE_DIR) + "/tests/fixtures/parity/" + name + "/config.json"));
-}
-
-std::string refusal(const json& value) {
-  try {
-    AutoencoderKLConfig::from_json(value, "folder/config.json");
-  } catch (const DataError& error) {
-    return error.what();
-  }
-  return "accepted";
-}
-
 TEST(AutoencoderKLConfig, WritesExactlyWhatDiffusersWrites) {
   for (const char* name : {"vae", "vae_plain"}) {
-    const json written = fixture(name);
+    const json written = test::config_fixture(name);
     EXPECT_EQ(AutoencoderKLConfig::from_json(written, name).to_json(), written);
   }
 }
@@ -81,10 +67,10 @@ TEST(AutoencoderKLConfig, WhatIsNotImplementedIsRefusedByName) {
       {"use_quant_conv", 1},
       {"invented_key", 1}};
   for (const auto& [key, value] : changes) {
-    json config = fixture("vae");
+    json config = test::config_fixture("vae");
     config[key] = value;
-    EXPECT_THAT(refusal(config), HasSubstr("folder/config.json")) << key;
-    EXPECT_THAT(refusal(config), HasSubstr(key)) << value;
+    EXPECT_THAT(test::refusal_of<AutoencoderKLConfig>(config), HasSubstr("folder/config.json")) << key;
+    EXPECT_THAT(test::refusal_of<AutoencoderKLConfig>(config), HasSubstr(key)) << value;
   }
   AutoencoderKLConfig none;
   none.block_out_channels.clear();

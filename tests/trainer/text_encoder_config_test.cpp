@@ -4,8 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/atomic_file.hpp"
-#include "core/error.hpp"
+#include "tests/trainer/config_fixture.hpp"
 
 namespace soup {
 namespace {
@@ -13,22 +12,9 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-json fixture(const std::string& name) {
-  return json::parse(read_file(std::string(SOUP_SOURCE_DIR) + "/tests/fixtures/parity/" + name + "/config.json"));
-}
-
-std::string refusal(const json& value) {
-  try {
-    TextEncoderConfig::from_json(value, "folder/config.json");
-  } catch (const DataError& error) {
-    return error.what();
-  }
-  return "accepted";
-}
-
 TEST(TextEncoderConfig, WritesExactlyWhatTransformersWrites) {
   for (const char* name : {"text_quick_gelu", "text_gelu", "text_gelu_new"}) {
-    json written = fixture(name);
+    json written = test::config_fixture(name);
     written["projection_dim"] = 12;  // of a head that the model does not have: written as the width
     EXPECT_EQ(TextEncoderConfig::from_json(written, name).to_json(), written);
   }
@@ -46,11 +32,11 @@ TEST(TextEncoderConfig, RefusesWhatItCannotCompute) {
       {"vocab_size", 0},      {"model_type", "bert"},         {"architectures", {"CLIPTextModelWithProjection"}},
       {"layer_norm_eps", -1}, {"invented_key", json::array()}};
   for (const auto& [key, value] : changes) {
-    json config = fixture("text_gelu");
+    json config = test::config_fixture("text_gelu");
     config[key] = value;
-    EXPECT_THAT(refusal(config), HasSubstr(key)) << value;
+    EXPECT_THAT(test::refusal_of<TextEncoderConfig>(config), HasSubstr(key)) << value;
   }
-  EXPECT_THAT(refusal(json::array()), HasSubstr("array"));
+  EXPECT_THAT(test::refusal_of<TextEncoderConfig>(json::array()), HasSubstr("array"));
 }
 
 // text_encoder/config.json of Stable Diffusion 1.5 and of 2.1, as published.

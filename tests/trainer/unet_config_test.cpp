@@ -4,8 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/atomic_file.hpp"
-#include "core/error.hpp"
+#include "tests/trainer/config_fixture.hpp"
 
 namespace soup {
 namespace {
@@ -13,22 +12,9 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-json fixture(const std::string& name) {
-  return json::parse(read_file(std::string(SOUP_SOURCE_DIR) + "/tests/fixtures/parity/" + name + "/config.json"));
-}
-
-std::string refusal(const json& value) {
-  try {
-    UNetConfig::from_json(value, "folder/config.json");
-  } catch (const DataError& error) {
-    return error.what();
-  }
-  return "accepted";
-}
-
 TEST(UNetConfig, WritesExactlyWhatDiffusersWrites) {
   for (const char* name : {"unet_1", "unet_2", "unet_levels", "unet_unconditional", "unet_plain_mid", "unet_no_mid"}) {
-    const json written = fixture(name);
+    const json written = test::config_fixture(name);
     EXPECT_EQ(UNetConfig::from_json(written, name).to_json(), written);
   }
 }
@@ -94,9 +80,9 @@ TEST(UNetConfig, EveryOptionNotImplementedIsRefusedByName) {
       {"down_block_types", "DownBlock2D"},
   };
   for (const auto& [key, value] : changes) {
-    json config = fixture("unet_1");
+    json config = test::config_fixture("unet_1");
     config[key] = value;
-    const std::string message = refusal(config);
+    const std::string message = test::refusal_of<UNetConfig>(config);
     EXPECT_THAT(message, HasSubstr("folder/config.json")) << key;
     EXPECT_THAT(message, HasSubstr(key));
     EXPECT_THAT(message, HasSubstr(value.dump())) << key;
@@ -125,9 +111,9 @@ TEST(UNetConfig, NumbersThatDoNotFitAreRefused) {
       {"up_block_types", {"UpBlock2D", "UpBlock2D", "SkipUpBlock2D"}},
   };
   for (const auto& [key, value] : changes) {
-    json config = fixture("unet_1");
+    json config = test::config_fixture("unet_1");
     config[key] = value;
-    EXPECT_THAT(refusal(config), HasSubstr(key)) << value;
+    EXPECT_THAT(test::refusal_of<UNetConfig>(config), HasSubstr(key)) << value;
   }
   UNetConfig odd;
   odd.block_out_channels = {45, 96, 128};
@@ -175,13 +161,13 @@ TEST(UNetConfig, StableDiffusionsOwnFilesAreRead) {
 }
 
 TEST(UNetConfig, PartsThatAreAbsentInTheNetwork) {
-  json config = fixture("unet_unconditional");
+  json config = test::config_fixture("unet_unconditional");
   EXPECT_FALSE(UNetConfig::from_json(config, "x").takes_text());
   config["cross_attention_dim"] = nullptr;  // for a list of nulls
   EXPECT_EQ(UNetConfig::from_json(config, "x").cross_attention_dim, 0);
-  EXPECT_EQ(UNetConfig::from_json(config, "x").to_json(), fixture("unet_unconditional"));
+  EXPECT_EQ(UNetConfig::from_json(config, "x").to_json(), test::config_fixture("unet_unconditional"));
   // A width that no block uses.
-  config = fixture("unet_no_mid");
+  config = test::config_fixture("unet_no_mid");
   config["cross_attention_dim"] = 1280;
   EXPECT_FALSE(UNetConfig::from_json(config, "x").takes_text());
   EXPECT_EQ(UNetConfig::from_json(config, "x").mid_block_type, "");
