@@ -12,6 +12,16 @@ if(NOT CUDAToolkit_VERSION_MAJOR EQUAL 13)
                       "  hint: set -DCUDAToolkit_ROOT to the folder of a CUDA 13 toolkit")
 endif()
 
+# From A100 to B200; the last also as code that newer GPUs translate for themselves.
+set(CMAKE_CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;100-real;120" CACHE STRING "GPUs to compile kernels for")
+set(CMAKE_CUDA_RUNTIME_LIBRARY None) # LibTorch's, below
+if(CCACHE)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER "${CCACHE}")
+endif()
+enable_language(CUDA)
+set(CMAKE_CUDA_STANDARD 17) # CMake 3.25 knows no other for this nvcc
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+
 set(_nvidia "${SOUP_LIBTORCH}/nvidia")
 foreach(_file "${_torch}/lib/libtorch_cuda.so" "${_nvidia}/cu13/lib/libcudart.so.13" "${_nvidia}/cudnn/lib/libcudnn.so.9"
               "${_nvidia}/nccl/lib/libnccl.so.2" "${_nvidia}/nccl/include/nccl.h")

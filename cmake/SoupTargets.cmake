@@ -1,12 +1,16 @@
 # How soup's own libraries and tests are declared: one line each.
 add_library(soup_options INTERFACE)
 target_include_directories(soup_options INTERFACE "${CMAKE_SOURCE_DIR}")
-target_compile_options(soup_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
-                                              $<$<BOOL:${SOUP_WERROR}>:-Werror>)
+set(soup_cxx_options -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor)
+if(SOUP_WERROR)
+  list(APPEND soup_cxx_options -Werror)
+endif()
 # No fused multiply-add behind our back: exact arithmetic must give the same bits on every machine.
-target_compile_options(soup_options INTERFACE -ffp-contract=off)
+list(APPEND soup_cxx_options -ffp-contract=off)
+target_compile_options(soup_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${soup_cxx_options}>"
+                                              "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${SOUP_WERROR}>>:-Werror=all-warnings>")
 if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL GNU) # files compiled several at a time look like headers with anonymous namespaces to g++
-  target_compile_options(soup_options INTERFACE -Wno-subobject-linkage)
+  target_compile_options(soup_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
 endif()
 if(SOUP_SANITIZE)
   target_compile_options(soup_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)

@@ -66,8 +66,9 @@ void import_and_encode(const RunContext& context, const ShardSpec& spec, const D
     import_one(context, spec, images);
     write_file_atomically(key_file, key.hex());
   }
-  const EncodeReport report = encode_shard(images, load_model(*context.experiment.base.model),
-                                           {.clip_skip = context.experiment.ingredients.clip_skip}, path, context.log);
+  const EncodeReport report =
+      encode_shard(images, load_model(*context.experiment.base.model, WeightSet::raw, context.device),
+                   {.clip_skip = context.experiment.ingredients.clip_skip}, path, context.log);
   std::filesystem::remove(images);
   std::filesystem::remove(key_file);
   context.log.info(

@@ -69,7 +69,7 @@ std::string soup_commit() {
   return SOUP_COMMIT;
 }
 
-nlohmann::ordered_json environment(int ranks, const GpuInventory& gpus,
+nlohmann::ordered_json environment(int ranks, const GpuInventory& gpus, ComputeDevice device,
                                    const std::map<std::string, std::string>& more_libraries) {
   std::map<std::string, std::string> libraries = more_libraries;
   libraries["hdf5"] = hdf5_version();
@@ -85,12 +85,13 @@ nlohmann::ordered_json environment(int ranks, const GpuInventory& gpus,
           {"processor", processor()},
           {"cores", std::thread::hardware_concurrency()},
           {"cuda", cuda(gpus)},
+          {"device", device.is_gpu() ? "cuda" : "cpu"},
           {"ranks", ranks}};
 }
 
-void write_environment(const std::filesystem::path& file, int ranks, const GpuInventory& gpus,
+void write_environment(const std::filesystem::path& file, int ranks, const GpuInventory& gpus, ComputeDevice device,
                        const std::map<std::string, std::string>& more_libraries) {
-  write_file_atomically(file, environment(ranks, gpus, more_libraries).dump(2) + "\n");
+  write_file_atomically(file, environment(ranks, gpus, device, more_libraries).dump(2) + "\n");
 }
 
 }  // namespace soup

@@ -6,7 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "launch/gpu_inventory.hpp"
+#include "launch/device.hpp"
 
 namespace soup {
 
@@ -15,10 +15,10 @@ std::string soup_version();
 std::string soup_commit();
 
 // No host names, no paths and no UUIDs of GPUs, so that a report can be shown to anyone. `more_libraries` are versions
-// that only the caller knows (LibTorch, MPI).
-nlohmann::ordered_json environment(int ranks, const GpuInventory& gpus,
+// that only the caller knows (LibTorch, MPI); `device` is the first rank's.
+nlohmann::ordered_json environment(int ranks, const GpuInventory& gpus, ComputeDevice device,
                                    const std::map<std::string, std::string>& more_libraries);
-void write_environment(const std::filesystem::path& file, int ranks, const GpuInventory& gpus,
+void write_environment(const std::filesystem::path& file, int ranks, const GpuInventory& gpus, ComputeDevice device,
                        const std::map<std::string, std::string>& more_libraries);
 
 }  // namespace soup

@@ -42,15 +42,16 @@ std::vector<Image> ensemble_images(const std::vector<DiffusionModel>& models, co
   };
   const Denoiser mean_prediction = [&models](const at::Tensor& latents, double timestep, const at::Tensor& text) {
     const std::vector<at::Tensor> states = text.chunk(static_cast<std::int64_t>(models.size()), -1);
-    const at::Tensor timesteps = at::full({latents.size(0)}, timestep, at::kFloat);
+    const at::Tensor timesteps = at::full({latents.size(0)}, timestep, latents.options());
     at::Tensor sum = at::zeros_like(latents);
     for (std::size_t i = 0; i < models.size(); ++i) {
       sum.add_(models[i].unet->forward(latents, timesteps, states[i].contiguous()));
     }
     return sum.div_(static_cast<double>(models.size()));
   };
-  return decode_images(models.front(), sample_latents(mean_prediction, *models.front().schedule, noise, encode(prompts),
-                                                      encode({""}), options));
+  const InitialNoise on_device = {noise.noise.to(models.front().device()), noise.step_noise};
+  return decode_images(models.front(), sample_latents(mean_prediction, *models.front().schedule, on_device,
+                                                      encode(prompts), encode({""}), options));
 }
 
 std::string likeliest(const at::Tensor& probabilities, const std::vector<std::string>& classes) {
@@ -60,8 +61,13 @@ std::string likeliest(const at::Tensor& probabilities, const std::vector<std::st
 }  // namespace
 
 Evaluation::Evaluation(const EvaluationConfig& config, std::span<const ShardFile> shards, const HeldOut& held_out,
-                       SeedTree seeds, std::filesystem::path folder, std::string key)
-    : config_(config), shards_(shards), seeds_(seeds), folder_(std::move(folder)), key_(std::move(key)) {
+                       SeedTree seeds, std::filesystem::path folder, std::string key, at::Device device)
+    : config_(config),
+      shards_(shards),
+      seeds_(seeds),
+      folder_(std::move(folder)),
+      key_(std::move(key)),
+      device_(device) {
   for (const ShardFile& shard : shards) {
     require_one_size(shard);
     if (shard.height() != shards[0].height() || shard.width() != shard.height() || shard.channels() != 3) {
@@ -126,7 +132,7 @@ void Evaluation::evaluate(const EvaluatedModel& model, Log& log) const {
   const auto start = std::chrono::steady_clock::now();
   std::vector<DiffusionModel> models;
   for (const std::filesystem::path& folder : model.folders) {
-    models.push_back(load_model(folder, model.weights));
+    models.push_back(load_model(folder, model.weights, device_));
   }
   std::vector<std::string> texts;
   for (const Prompt& prompt : prompts_) {

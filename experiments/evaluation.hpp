@@ -32,9 +32,10 @@ class Evaluation {
  public:
   // Draws prompts and real images from the held-out part of `shards` (which must outlive this object) and loads the
   // scorer, when the configuration names one. `folder` receives the files; `key` is the digest of everything outside
-  // the model that decides the scores (the stage's key), kept in every record.
+  // the model that decides the scores (the stage's key), kept in every record. Models compute on `device`, the scorer
+  // on the CPU.
   Evaluation(const EvaluationConfig& config, std::span<const ShardFile> shards, const HeldOut& held_out, SeedTree seeds,
-             std::filesystem::path folder, std::string key);
+             std::filesystem::path folder, std::string key, at::Device device = at::kCPU);
 
   // The prompts' own real images, scored like generated ones: the ceiling. Record "real".
   void evaluate_real(Log& log) const;
@@ -58,6 +59,7 @@ class Evaluation {
   SeedTree seeds_;
   std::filesystem::path folder_;
   std::string key_;
+  at::Device device_;
   std::vector<Prompt> prompts_;
   std::vector<ImagePlace> denoising_images_;
   std::optional<Scorer> scorer_;

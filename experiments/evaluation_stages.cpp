@@ -46,7 +46,7 @@ Digest evaluate_all(const RunContext& context, const Stage& stage, const Digest&
       shards.emplace_back(shard_path(experiment.run_folder, *shard));
     }
     evaluation = std::make_unique<Evaluation>(experiment.evaluation, shards, held_out_of(experiment),
-                                              SeedTree(experiment.seed), folder, key.hex());
+                                              SeedTree(experiment.seed), folder, key.hex(), context.device);
   });
   agreed(all, [&] {
     const std::vector<EvaluatedModel> models = evaluated_models(experiment, base_folder(experiment));

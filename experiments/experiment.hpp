@@ -74,6 +74,8 @@ struct LaunchConfig {
   int ranks_per_group = 1;
   int threads_per_rank = 0;              // 0: cores / ranks on this host
   std::int64_t deadline_seconds = 1800;  // longest wait in one collective; 0 = none
+  std::string device = "auto";           // of device_names: where networks compute
+  bool deterministic = true;             // on a GPU: the same bits from the same training, at some cost of speed
 };
 
 struct EvaluationConfig {

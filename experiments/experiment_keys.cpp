@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "data/icon_caption.hpp"
+#include "launch/device.hpp"
 
 namespace soup {
 
@@ -181,6 +182,8 @@ void describe(Keys& keys, LaunchConfig& launch) {
   keys.whole("ranks_per_group", launch.ranks_per_group, {1, 65536});
   keys.whole("threads_per_rank", launch.threads_per_rank, {0, 1024});
   keys.whole("deadline_seconds", launch.deadline_seconds, {0, 604800});
+  keys.word("device", launch.device, device_names);
+  keys.truth("deterministic", launch.deterministic);
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ std::vector<double> score_model(const EvaluationConfig& config, std::span<const 
                                 const ScoreRequest& request) {
   if (request.measure == "denoising_loss") {
     const auto count = static_cast<std::uint64_t>(config.denoising_images);
-    return losses(load_model(model, request.weights), shards,
+    return losses(load_model(model, request.weights, request.device), shards,
                   chosen(denoising_images(shards, held_out, count, seeds), shards.size(), request.half), seeds);
   }
   if (request.measure != "alignment") {
@@ -85,8 +85,8 @@ std::vector<double> score_model(const EvaluationConfig& config, std::span<const 
   }
   const std::vector<Prompt> prompts = chosen(
       select_prompts(shards, held_out, static_cast<std::uint64_t>(config.prompts), seeds), shards.size(), request.half);
-  return alignments(load_model(model, request.weights), Scorer::load(config.scorer), prompts, shards.front().height(),
-                    config.sampling, seeds);
+  return alignments(load_model(model, request.weights, request.device), Scorer::load(config.scorer), prompts,
+                    shards.front().height(), config.sampling, seeds);
 }
 
 }  // namespace soup

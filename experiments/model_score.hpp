@@ -23,6 +23,7 @@ struct ScoreRequest {
   std::string measure = "denoising_loss";  // or "alignment"
   WeightSet weights = WeightSet::raw;
   Half half = Half::all;
+  at::Device device = at::kCPU;  // where the model computes
 };
 
 // The items of `half`, of what prompts.hpp chooses: shards in turn, and every second round with style words.

@@ -23,6 +23,8 @@ constexpr std::uint64_t bytes_per_caption = 256;  // captions, keys, digests of 
 constexpr double forward_share = 1.0 / 3.0;
 // What LibTorch, MPI and the program itself keep resident.
 constexpr std::uint64_t program_bytes = 300ULL << 20;
+// What CUDA and its libraries take of a GPU.
+constexpr std::uint64_t gpu_program_bytes = 1ULL << 30;
 // Numbers that autograd keeps per image, latent pixel and channel of the first level: a rough estimate.
 constexpr std::uint64_t activations_per_channel = 150;
 
@@ -61,7 +63,14 @@ class Planner {
       }
     }
     add_up();
-    plan_.memory_bytes = memory();
+    const std::uint64_t training = training_memory();
+    if (plan_.device.is_gpu()) {
+      plan_.gpu_memory_bytes = gpu_program_bytes + training;
+      // The model as it is read, and what a checkpoint is written from: copies of weights, two moments, average.
+      plan_.memory_bytes = program_bytes + size_.all() * 5 * sizeof(float);
+    } else {
+      plan_.memory_bytes = program_bytes + training;
+    }
   }
 
  private:
@@ -69,18 +78,20 @@ class Planner {
   [[nodiscard]] double work_per_image() const {
     return static_cast<double>(size_.unet) * static_cast<double>(size_.sample_size * size_.sample_size);
   }
-  // Cores a stage's ranks have between them.
-  [[nodiscard]] double cores_of(const Stage& stage) const {
+  // Cores a stage's ranks have between them, or GPUs.
+  [[nodiscard]] double units_of(const Stage& stage) const {
     const bool by_group = stage.kind == StageKind::ingredient || stage.kind == StageKind::import_shard;
     const int groups = plan_.topology ? plan_.topology->groups : 1;
-    return static_cast<double>(plan_.cores) / (by_group ? groups : 1);
+    const int all =
+        plan_.device.is_gpu() ? std::min(plan_.ranks, static_cast<int>(plan_.gpus.gpus.size())) : plan_.cores;
+    return static_cast<double>(all) / (by_group ? groups : 1);
   }
 
   // The rate of this run's own trainings, where there are any, for all others.
   void learn(const Stage& stage, const StageRecord& record) {
     const bool trained = stage.images > 0 && record.seconds > 0.0;
     if (trained) {
-      measured_rate_ = static_cast<double>(stage.images) / record.seconds * work_per_image() / cores_of(stage);
+      measured_rate_ = static_cast<double>(stage.images) / record.seconds * work_per_image() / units_of(stage);
     }
   }
 
@@ -151,20 +162,24 @@ class Planner {
     return count;
   }
 
+  [[nodiscard]] double assumed_rate() const {
+    return plan_.device.is_gpu() ? assumed_gpu_training_rate : assumed_training_rate;
+  }
+
   void predict(StagePlan& item) const {
-    const double cores = cores_of(item.stage);
-    const double rate = measured_rate_ > 0.0 ? measured_rate_ : assumed_training_rate;
+    const double units = units_of(item.stage);
+    const double rate = measured_rate_ > 0.0 ? measured_rate_ : assumed_rate();
     item.basis = measured_rate_ > 0.0 ? Basis::this_run : Basis::assumed;
     if (size_.unet == 0 && (item.stage.images > 0 || item.stage.kind == StageKind::evaluate)) {
       item.basis = Basis::unknown;
     } else if (item.stage.images > 0) {
-      item.seconds = static_cast<double>(item.stage.images) * work_per_image() / (rate * cores);
+      item.seconds = static_cast<double>(item.stage.images) * work_per_image() / (rate * units);
     } else if (item.stage.kind == StageKind::evaluate) {
       const EvaluationConfig& evaluation = experiment_.evaluation;
       // Guidance is two passes a step; every model is evaluated with raw and averaged weights.
       const double passes =
           static_cast<double>(evaluation.prompts * evaluation.sampling.sampler.steps * 2 + evaluation.denoising_images);
-      item.seconds = 2.0 * static_cast<double>(models()) * passes * forward_share * work_per_image() / (rate * cores);
+      item.seconds = 2.0 * static_cast<double>(models()) * passes * forward_share * work_per_image() / (rate * units);
     } else if (item.stage.kind == StageKind::import_shard) {
       item.basis = Basis::assumed;
       item.seconds = static_cast<double>(item.images) / assumed_import_rate;
@@ -195,7 +210,8 @@ class Planner {
     plan_.seconds_to_do += std::ranges::max(importing) + std::ranges::max(training);
   }
 
-  [[nodiscard]] std::uint64_t memory() const {
+  // Of one rank, where its networks compute.
+  [[nodiscard]] std::uint64_t training_memory() const {
     std::uint64_t batch = 0;
     const auto per_group = static_cast<std::uint64_t>(plan_.topology ? plan_.topology->ranks_per_group : 1);
     if (!experiment_.data.shards.empty()) {
@@ -207,14 +223,13 @@ class Planner {
     const auto pixels = static_cast<std::uint64_t>(size_.sample_size * size_.sample_size);
     const auto channels = static_cast<std::uint64_t>(size_.first_channels);
     // Weights, gradients, two moments, average; and what autograd keeps.
-    return program_bytes + size_.all() * 5 * sizeof(float) +
-           batch * pixels * channels * activations_per_channel * sizeof(float);
+    return size_.all() * 5 * sizeof(float) + batch * pixels * channels * activations_per_channel * sizeof(float);
   }
 
   const Experiment& experiment_;
   Plan& plan_;
   ModelSize size_;
-  double measured_rate_ = 0.0;  // weights x latent pixels x images, per second and core
+  double measured_rate_ = 0.0;  // weights x latent pixels x images, per second and core, or GPU
 };
 
 std::string state_of(const StagePlan& item) {
@@ -244,6 +259,11 @@ Plan make_plan(const Experiment& experiment, int ranks, const GpuInventory& gpus
   plan.cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   plan.gpus = gpus;
   plan.problems = preflight(experiment, ranks);
+  try {
+    plan.device = choose_device(experiment.launch.device, gpus);
+  } catch (const ConfigError& error) {
+    plan.problems.push_back(error);
+  }
   if (const std::optional<Error> problem = nccl_problem(gpus)) {
     plan.problems.push_back(*problem);
   }
@@ -277,7 +297,7 @@ std::string describe(const Plan& plan, const Experiment& experiment) {
   const auto done = std::ranges::count_if(plan.stages, [](const StagePlan& item) { return item.done; });
   std::string text = fmt::format("experiment {}, digest {}\nrun folder {}: {} of {} stages done\n", experiment.name,
                                  plan.digest.brief(), experiment.run_folder.native(), done, plan.stages.size());
-  text += describe(plan.gpus) + (plan.gpus.gpus.empty() ? "" : "  not used: soup trains on the CPU so far\n") + "\n";
+  text += describe(plan.gpus) + "networks compute on " + describe(plan.device, plan.gpus) + "\n\n";
   if (plan.topology) {
     std::vector<std::string> names;
     for (const ShardSpec& shard : experiment.data.shards) {
@@ -301,11 +321,14 @@ std::string describe(const Plan& plan, const Experiment& experiment) {
   }
   const bool all_known = std::ranges::find(plan.stages, Basis::unknown, &StagePlan::basis) == plan.stages.end();
   text += fmt::format(
-      "\nto do: {} {} on {} {} of {} cores, {} on disk, {} of memory per rank\n"
-      "assumed: {:g} weights x latent pixels x images per second and core in training, {:g} icons per second\n",
+      "\nto do: {} {} on {} {} of {} cores, {} on disk, {} of memory per rank{}\n"
+      "assumed: {:g} weights x latent pixels x images per second and {} in training, {:g} icons per second\n",
       all_known ? "about" : "more than", human_seconds(plan.seconds_to_do), plan.ranks,
       plan.ranks == 1 ? "rank" : "ranks", plan.cores, human_bytes(static_cast<double>(plan.bytes_to_do)),
-      human_bytes(static_cast<double>(plan.memory_bytes)), assumed_training_rate, assumed_import_rate);
+      human_bytes(static_cast<double>(plan.memory_bytes)),
+      plan.device.is_gpu() ? ", " + human_bytes(static_cast<double>(plan.gpu_memory_bytes)) + " of its GPU's" : "",
+      plan.device.is_gpu() ? assumed_gpu_training_rate : assumed_training_rate, plan.device.is_gpu() ? "GPU" : "core",
+      assumed_import_rate);
   if (!plan.problems.empty()) {
     text += fmt::format("\n{} {} to solve before this can run:\n", plan.problems.size(),
                         plan.problems.size() == 1 ? "problem" : "problems");

@@ -18,18 +18,20 @@
 #include "experiments/soup_stages.hpp"
 #include "experiments/training_stages.hpp"
 #include "launch/gpu_inventory.hpp"
+#include "trainer/device.hpp"
 
 namespace soup {
 
 namespace {
 
 // Checks, then the files that say what this run is. By the first rank.
-void prepare(const Experiment& experiment, const RunRequest& request, int ranks, const GpuInventory& gpus, Log& log) {
+void prepare(const Experiment& experiment, const RunRequest& request, int ranks, const GpuInventory& gpus,
+             ComputeDevice device, Log& log) {
   require_ready(experiment, ranks);
   std::filesystem::create_directories(experiment.run_folder);
   log.open_file(experiment.run_folder / "log.jsonl");
   write_file_atomically(experiment.run_folder / "experiment.yaml", to_yaml(experiment));
-  write_environment(experiment.run_folder / "environment.json", ranks, gpus, request.libraries);
+  write_environment(experiment.run_folder / "environment.json", ranks, gpus, device, request.libraries);
   log.info(fmt::format("experiment {} ({}), run folder {}", experiment.name, digest_of(experiment).brief(),
                        experiment.run_folder.string()));
   log.event("run_started",
@@ -72,20 +74,23 @@ void run_experiment(const Experiment& experiment, const RunRequest& request, std
                     Log& log) {
   const auto start = std::chrono::steady_clock::now();
   const bool first = world->rank() == 0;
-  agreed(*world, [&] {
+  const c10::Device device = agreed(*world, [&] {
     // By every rank: their hosts may differ.
     const GpuInventory gpus = probe_gpus();
     if (const std::optional<Error> problem = nccl_problem(gpus)) {
       throw *problem;
     }
+    const ComputeDevice chosen = choose_device(experiment.launch.device, gpus, request.local_rank);
     if (first) {
-      prepare(experiment, request, world->size(), gpus, log);
+      prepare(experiment, request, world->size(), gpus, chosen, log);
+      log.info("networks compute on " + describe(chosen, gpus));
     }
+    return use_device(chosen, experiment.launch.deterministic);
   });
   if (!first) {
     log.open_file(experiment.run_folder / "log.jsonl");
   }
-  const RunContext context = make_context(experiment, std::move(world), request.local_ranks, log);
+  const RunContext context = make_context(experiment, std::move(world), request.local_ranks, device, log);
   at::set_num_threads(context.threads());
   if (first && !experiment.data.shards.empty()) {
     std::vector<std::string> names;

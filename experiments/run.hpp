@@ -18,6 +18,7 @@ enum class RunGoal { all, scorer, base, ingredients, paragons, evaluation };
 struct RunRequest {
   RunGoal goal = RunGoal::all;
   std::optional<std::string> shard;              // with RunGoal::ingredients: only this one's
+  int local_rank = 0;                            // number of this process on its host
   int local_ranks = 1;                           // processes of this run on this host
   std::map<std::string, std::string> libraries;  // versions for environment.json
 };

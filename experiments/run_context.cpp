@@ -40,7 +40,8 @@ const Stage& RunContext::stage(const std::string& name) const {
   return *found;
 }
 
-RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicator> world, int local_ranks, Log& log) {
+RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicator> world, int local_ranks,
+                        c10::Device device, Log& log) {
   const Topology topology = Topology::make(world->size(), world->rank(), experiment.launch.ranks_per_group);
   auto watchdog = std::make_shared<Watchdog>(std::chrono::seconds(experiment.launch.deadline_seconds), nullptr);
   std::unique_ptr<Communicator> group = world->split(topology.group, topology.rank_in_group);
@@ -49,6 +50,7 @@ RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicat
           .stages = stages_of(experiment),
           .topology = topology,
           .local_ranks = local_ranks,
+          .device = device,
           .watchdog = watchdog,
           .patient = std::move(patient),
           .world = watched(std::move(world), watchdog, "world"),

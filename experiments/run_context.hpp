@@ -1,6 +1,8 @@
 // What every stage of a run needs: the experiment, its folder, the communicators and the log.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstddef>
 #include <filesystem>
 #include <functional>
@@ -24,6 +26,7 @@ struct RunContext {
   std::vector<Stage> stages;
   Topology topology;
   int local_ranks = 1;                    // processes of this run on this host
+  c10::Device device;                     // where this rank's networks compute
   std::shared_ptr<Watchdog> watchdog;     // ends collectives that hang
   std::unique_ptr<Communicator> patient;  // all ranks, no deadline: where ranks wait for the others' work
   std::unique_ptr<Communicator> world;    // all ranks
@@ -49,7 +52,8 @@ struct StageResult {
 };
 
 // Splits `world` into groups and builds the rest. Collective.
-RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicator> world, int local_ranks, Log& log);
+RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicator> world, int local_ranks,
+                        c10::Device device, Log& log);
 
 // Runs one stage by the ranks of `comm` unless its DONE file has the key it has now: `body` gets the key and returns
 // the digest of what it made (only the first rank's counts), then the first rank writes DONE. Collective over `comm`;

@@ -135,7 +135,8 @@ class ScorerLoop {
     while (clock_.images < schedule_.images) {
       const std::uint64_t before = clock_.images;
       const double loss = step(batches.make(before));
-      clock_.add_step(loss, config_.batch);
+      clock_.add_step(config_.batch);
+      clock_.add_loss(loss, config_.batch);
       const bool finished = clock_.images >= schedule_.images;
       if (finished || passed(before, clock_.images, log_images)) {
         clock_.add_point(learning_rate_at(schedule_, before));
@@ -163,8 +164,8 @@ class ScorerLoop {
     const at::Tensor loss = loss_of(network_, config_, batch);
     const double value = loss.item<double>();
     loss.backward();
-    const double norm = state_.gradients().norm().item<double>();
-    if (!std::isfinite(value) || !std::isfinite(norm)) {
+    const at::Tensor norm = state_.gradients().norm().to(at::kDouble);
+    if (!std::isfinite(value) || !std::isfinite(norm.item<double>())) {
       throw DataError("scorer", fmt::format("NaN or Inf after {} images (loss {})", clock_.images, value),
                       "lower learning_rate; the last good checkpoint stays");
     }

@@ -25,7 +25,7 @@ Image render_sweep(const std::string& folder, const SweepRendering& how) {
   InitialNoise noise;
   std::vector<std::vector<Image>> made;
   for (const SweepPoint& point : sweep.points) {
-    const DiffusionModel model = load_model(std::filesystem::path(folder) / point.folder, how.weights);
+    const DiffusionModel model = load_model(std::filesystem::path(folder) / point.folder, how.weights, how.device);
     if (!layout) {
       const std::int64_t resolution = model.config.unet.sample_size * model.autoencoder->factor();
       layout = sweep_layout(sweep, how.prompts, static_cast<int>(how.count), static_cast<int>(resolution) * how.zoom);

@@ -18,6 +18,7 @@ struct SweepRendering {
   SampleOptions options;
   std::uint64_t seed = 0;
   int zoom = 1;
+  at::Device device = at::kCPU;
 };
 
 // Every soup of a sweep's folder on the same initial noise, one model in memory at a time, in the sheet that

@@ -177,7 +177,9 @@ DiffusionModel fresh_base(const RunContext& context, const std::vector<TrainingS
   architecture.text_encoder.vocab_size = tokenizer->vocab_size();
   architecture.text_encoder.bos_token_id = tokenizer->start_token();
   architecture.text_encoder.eos_token_id = tokenizer->end_token();
-  return make_model(architecture, std::move(tokenizer), SeedTree(context.experiment.seed));
+  DiffusionModel model = make_model(architecture, std::move(tokenizer), SeedTree(context.experiment.seed));
+  model.to(context.device);
+  return model;
 }
 
 std::vector<TrainingShard> open_shards(const RunContext& context, bool base_shards) {
@@ -213,7 +215,7 @@ void check_resolution(const DiffusionModel& model, const RunContext& context, co
 
 DiffusionModel load_base(const RunContext& context) {
   const fs::path folder = base_folder(context.experiment);
-  DiffusionModel model = load_model(folder);
+  DiffusionModel model = load_model(folder, WeightSet::raw, context.device);
   for (const std::string& remark : model.remarks) {
     context.log.info(remark);
   }

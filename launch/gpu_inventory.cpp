@@ -8,10 +8,10 @@
 
 namespace soup {
 
-namespace {
-
-// What follows "GPUs: none, ".
-std::string reason_for_none(const GpuInventory& inventory) {
+std::string why_no_gpu(const GpuInventory& inventory) {
+  if (!inventory.cuda_built) {
+    return "this program was built without CUDA";
+  }
   if (inventory.cuda_driver == 0) {
     return "no NVIDIA driver is installed";
   }
@@ -22,8 +22,6 @@ std::string reason_for_none(const GpuInventory& inventory) {
   }
   return inventory.why_none;
 }
-
-}  // namespace
 
 std::string cuda_version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
@@ -59,7 +57,7 @@ std::string describe(const GpuInventory& inventory) {
   const std::string runtime = cuda_version_text(inventory.cuda_runtime);
   std::string text;
   if (inventory.gpus.empty()) {
-    text = fmt::format("GPUs: none, {} (CUDA runtime {})\n", reason_for_none(inventory), runtime);
+    text = fmt::format("GPUs: none, {} (CUDA runtime {})\n", why_no_gpu(inventory), runtime);
   } else {
     text = fmt::format("GPUs: {} (CUDA driver {}, runtime {})\n", inventory.gpus.size(),
                        cuda_version_text(inventory.cuda_driver), runtime);

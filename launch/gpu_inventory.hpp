@@ -46,6 +46,8 @@ std::string nccl_version_text(int version);
 // The files called libnccl.so* in the text of a /proc/<pid>/maps, each once, in order.
 std::vector<std::filesystem::path> nccl_copies_in(std::string_view maps);
 
+// Where `gpus` is empty, why: "no NVIDIA driver is installed".
+std::string why_no_gpu(const GpuInventory& inventory);
 // For people: a line on the GPUs, one more for each, and one on NCCL.
 std::string describe(const GpuInventory& inventory);
 

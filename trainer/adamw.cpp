@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 namespace soup {
 
@@ -15,7 +16,7 @@ AdamW::AdamW(FlatState& state, const TrainConfig& config)
       first_moment_(at::zeros_like(state.weights())),
       second_moment_(at::zeros_like(state.weights())) {}
 
-void AdamW::step(std::span<const double> learning_rates) {
+void AdamW::step(std::span<const double> learning_rates, const at::Tensor& skip) {
   ++steps_;
   const std::vector<at::Tensor> steps = {at::full({}, static_cast<double>(steps_), first_moment_.options())};
   for (const FlatSegment& segment : state_.segments()) {
@@ -28,7 +29,8 @@ void AdamW::step(std::span<const double> learning_rates) {
     const std::vector<at::Tensor> second = slice(second_moment_);
     at::_fused_adamw_(weights, gradients, first, second, {}, steps, learning_rates[segment.part], config_.beta1,
                       config_.beta2, segment.decayed ? config_.weight_decay : 0.0, config_.epsilon, /*amsgrad=*/false,
-                      /*maximize=*/false);
+                      /*maximize=*/false, /*grad_scale=*/{},
+                      skip.defined() ? std::optional<at::Tensor>(skip) : std::nullopt);
   }
 }
 

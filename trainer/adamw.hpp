@@ -16,7 +16,8 @@ class AdamW {
   AdamW(FlatState& state, const TrainConfig& config);
 
   // One step with the gradients in the state's buffer and a learning rate for each of its parts; counts steps from 1.
-  void step(std::span<const double> learning_rates);
+  // Where `skip` (float [], on the state's device) is 1 the step is counted and changes nothing.
+  void step(std::span<const double> learning_rates, const at::Tensor& skip = {});
 
   [[nodiscard]] at::Tensor& first_moment() { return first_moment_; }    // [count] float
   [[nodiscard]] at::Tensor& second_moment() { return second_moment_; }  // [count] float

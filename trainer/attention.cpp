@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include "trainer/geglu.hpp"
+
 namespace soup {
 namespace {
 
@@ -28,10 +30,7 @@ at::Tensor attend_in_float(const at::Tensor& queries, const at::Tensor& keys, co
 class Geglu : public torch::nn::Module {
  public:
   Geglu(std::int64_t in, std::int64_t out) : proj_(register_module("proj", std::make_shared<Linear>(in, 2 * out))) {}
-  [[nodiscard]] at::Tensor forward(const at::Tensor& tokens) const {
-    const auto halves = proj_->forward(tokens).chunk(2, -1);
-    return halves[0] * at::gelu(halves[1]);
-  }
+  [[nodiscard]] at::Tensor forward(const at::Tensor& tokens) const { return geglu(proj_->forward(tokens)); }
 
  private:
   std::shared_ptr<Linear> proj_;

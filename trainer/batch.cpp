@@ -38,15 +38,22 @@ at::Tensor stacked(const std::vector<std::span<const std::byte>>& rows, FloatTyp
 
 }  // namespace
 
+void Batch::pin() {
+  for (at::Tensor* tensor :
+       {&images, &moments, &latent_noise, &noise.added, &noise.seen, &timesteps, &token_ids, &text_states}) {
+    if (tensor->defined()) {
+      *tensor = tensor->pin_memory();
+    }
+  }
+}
+
 BatchMaker::BatchMaker(std::shared_ptr<const TrainingImages> images, const TrainConfig& config, SeedTree seeds,
-                       std::string scope, std::shared_ptr<const Autoencoder> autoencoder, std::int64_t timesteps,
-                       CachedInputs cached)
+                       std::string scope, const DiffusionModel& model, CachedInputs cached)
     : images_(std::move(images)),
       config_(config),
       seeds_(seeds),
       scope_(std::move(scope)),
-      autoencoder_(std::move(autoencoder)),
-      timesteps_(timesteps),
+      model_(model),
       cached_(cached),
       order_(seeds, scope_, bucket_sizes(*images_), static_cast<std::uint64_t>(config.batch)) {}
 
@@ -96,13 +103,14 @@ Batch BatchMaker::make(std::uint64_t first_counter, std::int64_t count) {
       states.push_back(images_->text_states(index, text));
     }
     batch.timesteps.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
-        seeds_.stream("timestep", scope_, counter).below(static_cast<std::uint64_t>(timesteps_)));
+        seeds_.stream("timestep", scope_, counter).below(static_cast<std::uint64_t>(model_.schedule->steps())));
   }
   const std::uint64_t any = order_.at(first_counter);
   const int height = images_->height(any);
   const int width = images_->width(any);
-  const std::vector<std::int64_t> shape = {count, autoencoder_->latent_channels(images_->channels()),
-                                           height / autoencoder_->factor(), width / autoencoder_->factor()};
+  const Autoencoder& autoencoder = *model_.autoencoder;
+  const std::vector<std::int64_t> shape = {count, autoencoder.latent_channels(images_->channels()),
+                                           height / autoencoder.factor(), width / autoencoder.factor()};
   if (cached_.moments) {
     const MomentsFormat& format = *images_->moments_format();
     batch.moments = stacked(moments, format.type, {format.channels, shape[2], shape[3]});
@@ -112,8 +120,10 @@ Batch BatchMaker::make(std::uint64_t first_counter, std::int64_t count) {
   if (cached_.text_states) {
     const TextStatesFormat& format = *images_->text_states_format();
     batch.text_states = stacked(states, format.type, {format.tokens, format.width});
+  } else {
+    batch.token_ids = model_.tokenize(batch.captions);
   }
-  if (autoencoder_->samples()) {
+  if (autoencoder.samples()) {
     batch.latent_noise = normal("latent", first_counter, shape);
   }
   batch.noise.added = normal("noise", first_counter, shape);

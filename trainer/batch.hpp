@@ -10,8 +10,8 @@
 
 #include "core/random.hpp"
 #include "data/batches.hpp"
-#include "trainer/autoencoder.hpp"
 #include "trainer/denoising_loss.hpp"
+#include "trainer/model.hpp"
 #include "trainer/train_config.hpp"
 #include "trainer/training_images.hpp"
 
@@ -24,7 +24,11 @@ struct Batch {
   LatentNoise noise;
   at::Tensor timesteps;               // int64 [N]
   std::vector<std::string> captions;  // what the text encoder is given: dropped, plain or styled
+  at::Tensor token_ids;               // int64 [N, L]: the captions' tokens; undefined where text_states are
   at::Tensor text_states;             // float [N, L, D]: what it made of them, read from the shards, or undefined
+
+  // All tensors in page-locked memory, from which a GPU copies them while it computes.
+  void pin();
 };
 
 // Which inputs are read from the shards instead of computed.
@@ -38,7 +42,7 @@ struct CachedInputs {
 class BatchMaker {
  public:
   BatchMaker(std::shared_ptr<const TrainingImages> images, const TrainConfig& config, SeedTree seeds, std::string scope,
-             std::shared_ptr<const Autoencoder> autoencoder, std::int64_t timesteps, CachedInputs cached = {});
+             const DiffusionModel& model, CachedInputs cached = {});
 
   // Images first_counter ... first_counter + count - 1 of the run, all of one batch and so of one size.
   [[nodiscard]] Batch make(std::uint64_t first_counter, std::int64_t count);
@@ -53,8 +57,7 @@ class BatchMaker {
   TrainConfig config_;
   SeedTree seeds_;
   std::string scope_;
-  std::shared_ptr<const Autoencoder> autoencoder_;
-  std::int64_t timesteps_;
+  const DiffusionModel& model_;  // its weights are not read: they change in another thread meanwhile
   CachedInputs cached_;
   BucketOrder order_;
 };

@@ -174,11 +174,14 @@ bool has_key(const fs::path& path, const Digest& key) {
 
 }  // namespace
 
-void TrainClock::add_step(double loss, std::int64_t batch) {
+void TrainClock::add_step(std::int64_t batch) {
   images += static_cast<std::uint64_t>(batch);
+  ++steps;
+}
+
+void TrainClock::add_loss(double loss, std::int64_t batch) {
   window_images += static_cast<std::uint64_t>(batch);
   window_loss += loss * static_cast<double>(batch);
-  ++steps;
 }
 
 LossPoint& TrainClock::add_point(double learning_rate) {

@@ -30,9 +30,11 @@ struct TrainClock {
   double seconds = 0.0;  // spent training so far, over all starts
   std::vector<LossPoint> curve;
 
-  // A step over `batch` images with this mean loss was made.
-  void add_step(double loss, std::int64_t batch);
-  // Ends the window with a point of the curve, its loss the mean over the window.
+  // A step over `batch` images was made.
+  void add_step(std::int64_t batch);
+  // The mean loss of a step over `batch` images: known after the step, and maybe after later ones.
+  void add_loss(double loss, std::int64_t batch);
+  // Ends the window with a point of the curve, its loss the mean over the window. The losses of all steps are known.
   LossPoint& add_point(double learning_rate);
 };
 

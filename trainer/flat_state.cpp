@@ -97,9 +97,13 @@ void FlatState::average_gradients(Communicator& group) {
   }
 }
 
-void FlatState::scale_gradients(double limit, double norm) {
-  if (limit > 0.0 && norm > limit) {
-    gradients_.mul_(limit / norm);
+void FlatState::scale_gradients(double limit, const at::Tensor& norm) {
+  if (limit <= 0.0) {
+    return;
+  }
+  const bool is_short = norm.is_cpu() && norm.item<double>() <= limit;  // on a GPU that would have to be waited for
+  if (!is_short) {
+    gradients_.mul_((limit / norm).clamp_max(1.0));
   }
 }
 

@@ -54,8 +54,9 @@ class FlatState {
   [[nodiscard]] const at::Tensor& gradients() const { return gradients_; }
   // Gradients become their mean over the group; through memory where they are on a GPU.
   void average_gradients(Communicator& group);
-  // Gradients of this norm scaled down to `limit` where they exceed it; a limit of 0 is none.
-  void scale_gradients(double limit, double norm);
+  // Gradients of this norm (double [], on their device) scaled down to `limit` where they exceed it; a limit of 0 is
+  // none.
+  void scale_gradients(double limit, const at::Tensor& norm);
   // Name of the first tensor holding a NaN or Inf in `flat` ([count] float), or "".
   [[nodiscard]] std::string first_non_finite(const at::Tensor& flat) const;
 

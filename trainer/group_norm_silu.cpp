@@ -8,6 +8,9 @@
 #include <optional>
 
 #include "trainer/group_norm_kernel.hpp"
+#ifdef SOUP_CUDA
+#include "trainer/group_norm_gpu.hpp"
+#endif
 
 namespace soup {
 
@@ -84,6 +87,14 @@ bool has_idle_threads(const at::Tensor& image) {
   return !at::GradMode::is_enabled() && image.size(0) < at::get_num_threads() && image.size(2) * image.size(3) >= large;
 }
 
+#ifdef SOUP_CUDA
+// Whether the kernels for GPUs take it.
+bool is_for_gpu(const at::Tensor& image, const at::Tensor& weight) {
+  return image.is_cuda() && weight.scalar_type() == at::kFloat && image.numel() > 0 &&
+         (image.scalar_type() == at::kFloat || image.scalar_type() == at::kBFloat16);
+}
+#endif
+
 }  // namespace
 
 at::Tensor group_norm_silu(const at::Tensor& image, const at::Tensor& shift, const at::Tensor& weight,
@@ -93,9 +104,24 @@ at::Tensor group_norm_silu(const at::Tensor& image, const at::Tensor& shift, con
     const std::optional<at::Tensor> any_shift = shift.defined() ? std::optional(shift) : std::nullopt;
     return GroupNormSilu::apply(image, any_shift, weight, bias, groups, epsilon);
   }
+#ifdef SOUP_CUDA
+  if (is_for_gpu(image, weight)) {
+    return group_norm_on_gpu(image, shift, weight, bias, groups, epsilon, /*silu=*/true);
+  }
+#endif
   const at::Tensor shifted = shift.defined() ? image + shift.unsqueeze(-1).unsqueeze(-1) : image;
   at::Tensor normalised = at::group_norm(shifted, groups, weight, bias, epsilon);
   return at::GradMode::is_enabled() ? at::silu(normalised) : at::silu_(normalised);
+}
+
+at::Tensor group_norm(const at::Tensor& image, const at::Tensor& weight, const at::Tensor& bias, std::int64_t groups,
+                      double epsilon) {
+#ifdef SOUP_CUDA
+  if (is_for_gpu(image, weight)) {
+    return group_norm_on_gpu(image, {}, weight, bias, groups, epsilon, /*silu=*/false);
+  }
+#endif
+  return at::group_norm(image, groups, weight, bias, epsilon);
 }
 
 }  // namespace soup

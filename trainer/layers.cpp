@@ -2,6 +2,7 @@
 #include "trainer/layers.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "trainer/group_norm_silu.hpp"
 
@@ -41,7 +42,7 @@ GroupNorm::GroupNorm(std::int64_t groups, std::int64_t channels, double epsilon)
 }
 
 at::Tensor GroupNorm::forward(const at::Tensor& input) const {
-  return at::group_norm(input, groups_, weight_, bias_, epsilon_);
+  return group_norm(input, weight_, bias_, groups_, epsilon_);
 }
 
 at::Tensor GroupNorm::forward_silu(const at::Tensor& input, const at::Tensor& shift) const {
@@ -54,6 +55,12 @@ LayerNorm::LayerNorm(std::int64_t channels, double epsilon) : channels_(channels
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& input) const {
+  if (input.is_cuda() && input.scalar_type() == at::kBFloat16) {
+    // Autocast would widen the input, and with it all that is added to the result, to float32; the kernel's sums are
+    // float32 in any case.
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    return at::layer_norm(input, {channels_}, weight_.to(at::kBFloat16), bias_.to(at::kBFloat16), epsilon_);
+  }
   return at::layer_norm(input, {channels_}, weight_, bias_, epsilon_);
 }
 

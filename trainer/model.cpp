@@ -55,8 +55,7 @@ void check_parts(const ModelConfig& config, const Tokenizer& tokenizer, const Au
 
 }  // namespace
 
-at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions, std::int64_t* truncated,
-                                       std::int64_t clip_skip) const {
+at::Tensor DiffusionModel::tokenize(const std::vector<std::string>& captions, std::int64_t* truncated) const {
   const std::int64_t length = tokenizer->max_length();
   at::Tensor ids = at::empty({static_cast<std::int64_t>(captions.size()), length}, at::kLong);
   std::int64_t* row = ids.mutable_data_ptr<std::int64_t>();
@@ -67,11 +66,24 @@ at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions,
       ++*truncated;
     }
   }
-  return text_encoder->forward(ids.to(device()), clip_skip);
+  return ids;
+}
+
+at::Tensor DiffusionModel::encode_text(const std::vector<std::string>& captions, std::int64_t* truncated,
+                                       std::int64_t clip_skip) const {
+  return text_encoder->forward(tokenize(captions, truncated).to(device()), clip_skip);
 }
 
 at::Device DiffusionModel::device() const {
   return unet->parameters().front().device();
+}
+
+void DiffusionModel::to(at::Device device) {
+  unet->to(device);
+  text_encoder->to(device);
+  if (torch::nn::Module* network = autoencoder->network()) {
+    network->to(device);
+  }
 }
 
 void DiffusionModel::set_schedule(const ScheduleConfig& schedule_config) {

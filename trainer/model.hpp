@@ -33,14 +33,16 @@ struct DiffusionModel {
   // transformers 5 reads both and may write either.
   std::string text_prefix = "text_model.";
 
-  // Where the weights are.
+  // Where the weights are, and moving them; outputs of the calls below are there too.
   [[nodiscard]] at::Device device() const;
+  void to(at::Device device);
   // Another noise schedule for the same networks.
   void set_schedule(const ScheduleConfig& schedule_config);
   // Images float [N, C, H, W] in [-1, 1] -> latents, where the autoencoder draws them their mean.
   [[nodiscard]] at::Tensor encode_images(const at::Tensor& images) const;
-  // Captions -> text states [N, L, D]; truncated captions are counted into *truncated when given. clip_skip as in
-  // CLIPTextModel::forward.
+  // Captions -> token ids int64 [N, L] in memory; truncated captions are counted into *truncated when given.
+  [[nodiscard]] at::Tensor tokenize(const std::vector<std::string>& captions, std::int64_t* truncated = nullptr) const;
+  // Captions -> text states [N, L, D]. clip_skip as in CLIPTextModel::forward.
   [[nodiscard]] at::Tensor encode_text(const std::vector<std::string>& captions, std::int64_t* truncated = nullptr,
                                        std::int64_t clip_skip = 1) const;
 };
@@ -58,7 +60,8 @@ enum class WeightSet { raw, ema };  // folders unet, text_encoder / unet_ema, te
 // vae/, autoencoder/ for those without weights. Loading is strict: missing, unexpected, mis-shaped and non-finite
 // tensors are listed in one DataError. Weights may be in several files (weight_places.hpp), half precision is widened
 // to float32; pickles (.bin) are never opened. WeightSet::ema falls back to raw for a part that has no _ema folder.
-DiffusionModel load_model(const std::filesystem::path& folder, WeightSet weights = WeightSet::raw);
+DiffusionModel load_model(const std::filesystem::path& folder, WeightSet weights = WeightSet::raw,
+                          at::Device device = at::kCPU);
 // The same without reading weights, which stay uninitialised and need not be there: for who has them elsewhere.
 DiffusionModel assemble_like(const std::filesystem::path& folder);
 // Whether WeightSet::ema is anything else than the raw weights.

@@ -211,7 +211,7 @@ DiffusionModel assemble_like(const path& folder) {
   return assemble_from(folder, config);
 }
 
-DiffusionModel load_model(const path& folder, WeightSet weights) {
+DiffusionModel load_model(const path& folder, WeightSet weights, at::Device device) {
   const ModelIndex index = read_model_index(folder);
   const path unet = part_folder(folder, "unet", weights);
   const path text = part_folder(folder, "text_encoder", weights);
@@ -234,6 +234,7 @@ DiffusionModel load_model(const path& folder, WeightSet weights) {
     model.remarks.push_back(
         fmt::format("{}: left out {}, which soup has no use for", folder.string(), fmt::join(index.left_out, ", ")));
   }
+  model.to(device);
   return model;
 }
 

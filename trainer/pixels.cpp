@@ -28,7 +28,7 @@ at::Tensor pixels_to_tensor(const std::vector<std::span<const std::uint8_t>>& im
 std::vector<Image> to_images(const at::Tensor& pixels) {
   SOUP_REQUIRE(pixels.dim() == 4, "pixels must be [N, C, H, W]");
   const at::Tensor bytes =
-      ((pixels.detach() + 1.0) * 127.5).round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
+      ((pixels.detach() + 1.0) * 127.5).round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous().cpu();
   const auto values = static_cast<std::size_t>(bytes.size(1) * bytes.size(2) * bytes.size(3));
   const std::uint8_t* next = bytes.const_data_ptr<std::uint8_t>();
   std::vector<Image> images(static_cast<std::size_t>(bytes.size(0)));

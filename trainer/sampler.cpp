@@ -60,7 +60,7 @@ void check_inputs(const at::Tensor& noise, const at::Tensor& text, const at::Ten
 
 Denoiser denoiser_of(const DiffusionModel& model) {
   return [unet = model.unet](const at::Tensor& latents, double timestep, const at::Tensor& text) {
-    return unet->forward(latents, at::full({latents.size(0)}, timestep, at::kFloat), text);
+    return unet->forward(latents, at::full({latents.size(0)}, timestep, latents.options().dtype(at::kFloat)), text);
   };
 }
 
@@ -132,7 +132,7 @@ at::Tensor sample_latents(const Denoiser& denoiser, const NoiseSchedule& schedul
 at::Tensor sample_latents(const DiffusionModel& model, const std::vector<std::string>& prompts,
                           const InitialNoise& initial, const SampleOptions& options) {
   const at::NoGradGuard no_grad;
-  return sample_latents(denoiser_of(model), *model.schedule, initial,
+  return sample_latents(denoiser_of(model), *model.schedule, {initial.noise.to(model.device()), initial.step_noise},
                         model.encode_text(prompts, nullptr, options.clip_skip),
                         model.encode_text({options.negative_prompt}, nullptr, options.clip_skip), options);
 }

@@ -38,13 +38,14 @@ Denoiser denoiser_of(const DiffusionModel& model);
 InitialNoise sample_noise(const DiffusionModel& model, SeedTree seeds, std::uint64_t first_counter, std::int64_t count,
                           std::int64_t height, std::int64_t width);
 
-// Final latents. text / empty_text: [N, L, D], the second also [1, L, D]; both undefined for an unconditional denoiser,
-// which needs guidance 1. Guidance: Ho and Salimans 2022, eq. 6 with diffusers' scale; its rescaling: Lin et al. 2024,
-// eqs. 14 to 16. Throws Interrupted at the next step after a stop signal.
+// Final latents, on the device of the initial noise, as the texts and the denoiser. text / empty_text: [N, L, D], the
+// second also [1, L, D]; both undefined for an unconditional denoiser, which needs guidance 1. Guidance: Ho and
+// Salimans 2022, eq. 6 with diffusers' scale; its rescaling: Lin et al. 2024, eqs. 14 to 16. Throws Interrupted at the
+// next step after a stop signal.
 at::Tensor sample_latents(const Denoiser& denoiser, const NoiseSchedule& schedule, const InitialNoise& initial,
                           const at::Tensor& text, const at::Tensor& empty_text, const SampleOptions& options);
 
-// Prompts to latents and to images with one model; `initial` as from sample_noise.
+// Prompts to latents and to images with one model, on its device; `initial` as from sample_noise.
 at::Tensor sample_latents(const DiffusionModel& model, const std::vector<std::string>& prompts,
                           const InitialNoise& initial, const SampleOptions& options);
 std::vector<Image> sample_images(const DiffusionModel& model, const std::vector<std::string>& prompts,

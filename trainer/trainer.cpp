@@ -29,6 +29,9 @@ using Clock = std::chrono::steady_clock;
 constexpr int sample_zoom = 2;  // pixels of a picture per pixel of a small image
 constexpr int small_image = 128;
 
+// Steps that may be queued on a GPU before the loss of the first is looked at: it never waits for this program then.
+constexpr std::size_t most_pending_steps = 2;
+
 }  // namespace
 
 Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> images, Validation validation,
@@ -87,11 +90,15 @@ void Trainer::run() {
   buffers = {};
   check_same_start();
   Progress progress(log_, job_.title, config.images, "images", clock_.images);
-  BatchMaker maker(images_, config, job_.seeds, job_.scope, model_.autoencoder, model_.schedule->steps(),
-                   cached_inputs());
+  BatchMaker maker(images_, config, job_.seeds, job_.scope, model_, cached_inputs());
   const std::int64_t share = config.batch / group_.size();
+  const bool on_gpu = !model_.device().is_cpu();
   const auto prepare = [&](std::uint64_t images) {
-    return maker.make(images + static_cast<std::uint64_t>(group_.rank() * share), share);
+    Batch batch = maker.make(images + static_cast<std::uint64_t>(group_.rank() * share), share);
+    if (on_gpu) {
+      batch.pin();
+    }
+    return batch;
   };
 
   std::future<Batch> next = std::async(std::launch::async, prepare, clock_.images);
@@ -100,16 +107,12 @@ void Trainer::run() {
     const Batch batch = next.get();
     next = std::async(std::launch::async, prepare, clock_.images + static_cast<std::uint64_t>(config.batch));
 
-    const double loss = step(batch);
-
     const std::uint64_t before = clock_.images;
-    clock_.add_step(loss, config.batch);
-    if (ema_.defined()) {
-      update_ema(ema_, state_.weights(), ema_decay(config, clock_.images));
-    }
+    step(batch);
+    settle(on_gpu ? most_pending_steps : 0);
     clock_.seconds += std::chrono::duration<double>(Clock::now() - start).count();
     record(before);
-    progress.advance_to(clock_.images, fmt::format("loss {:.4f}", loss));
+    progress.advance_to(clock_.images, fmt::format("loss {:.4f}", last_loss_));
 
     std::array<std::int64_t, 1> stop = {stop_requested() ? 1 : 0};
     if (group_.size() > 1) {
@@ -143,23 +146,39 @@ void Trainer::check_same_start() const {
   }
 }
 
-// One optimizer step; returns the loss over the whole batch.
-double Trainer::step(const Batch& batch) {
+// One optimizer step, queued.
+void Trainer::step(const Batch& batch) {
   const StepResult result = step_.accumulate(batch);
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
-    throw_non_finite(result.loss);
-  }
   step_.apply(result, clock_.images);
-  return result.loss;
+  pending_.push_back({clock_.images, PendingNumbers({result.loss, result.gradient_norm})});
+  clock_.add_step(job_.config.batch);
+  if (ema_.defined()) {
+    update_ema(ema_, state_.weights(), ema_decay(job_.config, clock_.images));
+  }
 }
 
-// Names what is not finite. All ranks come here together, since after the all-reduce all hold the same gradients.
-void Trainer::throw_non_finite(double loss) const {
+// Waits until no more than so many steps are queued, and looks at the results of the others. A step whose result is not
+// finite has changed nothing.
+void Trainer::settle(std::size_t most_pending) {
+  while (pending_.size() > most_pending) {
+    const std::vector<double> numbers = pending_.front().numbers.wait();
+    if (!std::isfinite(numbers[0]) || !std::isfinite(numbers[1])) {
+      throw_non_finite(numbers[0], pending_.front().images);
+    }
+    last_loss_ = numbers[0];
+    clock_.add_loss(last_loss_, job_.config.batch);
+    pending_.pop_front();
+  }
+}
+
+// Names what is not finite. All ranks come here together, since after the all-reduce all hold the same gradients. On a
+// GPU they may be those of a later step, which mostly are no better.
+void Trainer::throw_non_finite(double loss, std::uint64_t images) const {
   const auto error = [&](const char* what, const std::string& tensor) {
     return DataError(
         job_.folder,
-        fmt::format("{}: NaN or Inf after {} images (loss {}), first in the {} of {}", job_.title, clock_.images, loss,
-                    what, tensor),
+        fmt::format("{}: NaN or Inf after {} images (loss {}), first in the {} of {}", job_.title, images, loss, what,
+                    tensor),
         "the last good checkpoint stays; lower learning_rate or set clip_norm, then give the same command again");
   };
   // One rank's weights can be the cause of all ranks' gradients: that rank's error is the one to show.
@@ -179,6 +198,7 @@ void Trainer::record(std::uint64_t before) {
   if (!validate && !passed(before, clock_.images, config.log_images) && clock_.images < config.images) {
     return;
   }
+  settle(0);
   LossPoint& point = clock_.add_point(learning_rate_at(config, before));
   if (validate && !validation_.empty()) {
     point.held_out_loss = held_out_loss();
@@ -223,6 +243,7 @@ CachedInputs Trainer::cached_inputs() const {
 }
 
 void Trainer::checkpoint() {
+  settle(0);
   agreed(group_, [&] {
     if (group_.rank() != 0) {
       return;

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 #include "trainer/batch.hpp"
 #include "trainer/checkpoint.hpp"
 #include "trainer/model.hpp"
+#include "trainer/pending_numbers.hpp"
 #include "trainer/train_config.hpp"
 #include "trainer/training_images.hpp"
 #include "trainer/training_step.hpp"
@@ -72,10 +74,11 @@ class Trainer {
   };
 
  private:
-  double step(const Batch& batch);
+  void step(const Batch& batch);
+  void settle(std::size_t most_pending);
   void draw_samples();
   void check_same_start() const;
-  [[noreturn]] void throw_non_finite(double loss) const;
+  [[noreturn]] void throw_non_finite(double loss, std::uint64_t images) const;
   void record(std::uint64_t before);
   void checkpoint();
   [[nodiscard]] double held_out_loss();
@@ -101,6 +104,13 @@ class Trainer {
   FlatState& state_;
   at::Tensor ema_;  // undefined where only raw weights are kept
   TrainClock clock_;
+  // Loss and gradient norm of steps that may not be through yet, and the images seen before each.
+  struct PendingStep {
+    std::uint64_t images;
+    PendingNumbers numbers;
+  };
+  std::deque<PendingStep> pending_;
+  double last_loss_ = 0.0;  // of the last step that is known
 };
 
 }  // namespace soup

@@ -64,9 +64,12 @@ at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::in
   if (batch.text_states.defined()) {
     return part_of(batch.text_states, first, count, model_.device());
   }
-  const std::vector<std::string> captions(batch.captions.begin() + first, batch.captions.begin() + first + count);
   const at::AutoGradMode train(config_.train_text_encoder);
-  return model_.encode_text(captions, nullptr, config_.clip_skip);
+  return model_.text_encoder->forward(part_of(batch.token_ids, first, count, model_.device()), config_.clip_skip);
+}
+
+at::Tensor StepResult::is_bad() const {
+  return (loss.isfinite() & gradient_norm.isfinite()).logical_not().to(at::kFloat);
 }
 
 StepResult TrainingStep::accumulate(const Batch& batch) {
@@ -90,21 +93,23 @@ StepResult TrainingStep::accumulate(const Batch& batch) {
     loss.backward();
     loss_sum += loss.detach();
   }
-  std::array<double, 1> mean_loss = {loss_sum.item<double>()};
+  at::Tensor mean_loss = loss_sum.to(at::kDouble);
   if (group_.size() > 1) {
     state_.average_gradients(group_);
-    group_.all_reduce_sum(std::span<double>(mean_loss));
-    mean_loss[0] /= group_.size();
+    std::array<double, 1> sum = {mean_loss.item<double>()};
+    group_.all_reduce_sum(std::span<double>(sum));
+    mean_loss.fill_(sum[0] / group_.size());
   }
-  return {.loss = mean_loss[0], .gradient_norm = state_.gradients().norm().item<double>()};
+  return {.loss = mean_loss, .gradient_norm = state_.gradients().norm().to(at::kDouble)};
 }
 
 void TrainingStep::apply(const StepResult& result, std::uint64_t images) {
+  stopped_ = stopped_.defined() ? at::maximum(stopped_, result.is_bad()) : result.is_bad();
   state_.scale_gradients(config_.clip_norm, result.gradient_norm);
   const double factor = learning_rate_factor(config_, images);
   const std::array<double, 2> rates = {config_.learning_rate * factor,
                                        config_.text_encoder_learning_rate.value_or(config_.learning_rate) * factor};
-  optimizer_.step(rates);
+  optimizer_.step(rates, stopped_);
 }
 
 }  // namespace soup

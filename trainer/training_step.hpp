@@ -13,10 +13,13 @@
 
 namespace soup {
 
-// Of a whole batch.
+// Of a whole batch: numbers still on their way on the model's device, so that a step does not wait for them.
 struct StepResult {
-  double loss = 0.0;           // mean over the batch
-  double gradient_norm = 0.0;  // before clipping
+  at::Tensor loss;           // double []: mean over the batch
+  at::Tensor gradient_norm;  // double []: before clipping
+
+  // 1 where one of them is not finite, else 0: float [].
+  [[nodiscard]] at::Tensor is_bad() const;
 };
 
 class TrainingStep {
@@ -24,10 +27,10 @@ class TrainingStep {
   // Trains `model` in place: its parameters become views of one flat buffer. All ranks of `group` construct it alike.
   TrainingStep(DiffusionModel& model, const TrainConfig& config, Communicator& group);
 
-  // Computes the gradients of this rank's share of a batch and sums them over the group. Nothing is trained yet, so
-  // that a result which is not finite can be refused.
+  // Computes the gradients of this rank's share of a batch and averages them over the group.
   StepResult accumulate(const Batch& batch);
-  // Clips and applies them. `images`: seen before this step.
+  // Clips and applies them, if the result is finite; after one that is not, nothing is ever applied again, so that the
+  // weights stay until somebody looks. `images`: seen before this step.
   void apply(const StepResult& result, std::uint64_t images);
 
   [[nodiscard]] FlatState& state() { return state_; }
@@ -43,6 +46,7 @@ class TrainingStep {
   DenoisingObjective objective_;
   FlatState state_;
   AdamW optimizer_;
+  at::Tensor stopped_;  // float []: 1 after a result that was not finite
 };
 
 }  // namespace soup

@@ -58,7 +58,7 @@ void save_weights(const std::filesystem::path& path, const torch::nn::Module& mo
   std::vector<at::Tensor> kept;
   std::vector<TensorSource> sources;
   for (const auto& item : module.named_parameters()) {
-    const at::Tensor& values = kept.emplace_back(item.value().detach().to(at::kFloat).contiguous());
+    const at::Tensor& values = kept.emplace_back(item.value().detach().to(at::kCPU, at::kFloat).contiguous());
     sources.push_back(
         {prefix + item.key(), DType::f32, values.sizes().vec(),
          std::as_bytes(std::span(values.const_data_ptr<float>(), static_cast<std::size_t>(values.numel())))});

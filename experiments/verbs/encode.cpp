@@ -1,11 +1,11 @@
 // soup encode: a shard's latents and text states, made once for all trainings.
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 
+#include "experiments/verbs/compute_options.hpp"
 #include "experiments/verbs/enum_choice.hpp"
 #include "experiments/verbs/torch_verbs.hpp"
 #include "trainer/shard_encoder.hpp"
@@ -20,14 +20,12 @@ struct EncodeArguments {
   std::string output;
   EncodeOptions options;
   bool remove = false;
-  int threads = 0;
+  ComputeOptions compute;
 };
 
 int encode(const EncodeArguments& arguments) {
-  if (arguments.threads > 0) {
-    at::set_num_threads(arguments.threads);
-  }
-  const DiffusionModel model = load_model(arguments.model);
+  const at::Device device = set_up(arguments.compute);
+  const DiffusionModel model = load_model(arguments.model, WeightSet::raw, device);
   print_remarks(model);
   const std::string& output = arguments.output.empty() ? arguments.shard : arguments.output;
   Log log;
@@ -68,9 +66,7 @@ Verb add_encode(CLI::App& program) {
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
   app->add_flag("--remove-input", arguments->remove, "Remove the input once the output is there");
-  app->add_option("--threads", arguments->threads, "Threads; 0 = all cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_compute_options(*app, arguments->compute);
   app->footer(help_footer("  soup encode photos.h5 --model stable-diffusion-2-base"));
   return {app, [arguments] { return encode(*arguments); }};
 }

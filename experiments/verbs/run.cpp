@@ -45,8 +45,11 @@ int run_goal(const RunArguments& arguments, RunGoal goal, MpiRuntime& mpi) {
   const Experiment experiment = load_experiment(arguments.file, arguments.overrides);
   std::unique_ptr<Communicator> world = mpi.world();
   Log log(world->rank());
-  RunRequest request{
-      .goal = goal, .shard = std::nullopt, .local_ranks = mpi.local_size(), .libraries = library_versions()};
+  RunRequest request{.goal = goal,
+                     .shard = std::nullopt,
+                     .local_rank = mpi.local_rank(),
+                     .local_ranks = mpi.local_size(),
+                     .libraries = library_versions()};
   if (!arguments.shard.empty()) {
     request.shard = arguments.shard;
   }

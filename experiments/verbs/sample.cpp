@@ -1,6 +1,5 @@
 // soup sample: images from any model folder.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -10,6 +9,7 @@
 #include "core/error.hpp"
 #include "data/image.hpp"
 #include "experiments/sweep_rendering.hpp"
+#include "experiments/verbs/compute_options.hpp"
 #include "experiments/verbs/enum_choice.hpp"
 #include "experiments/verbs/torch_verbs.hpp"
 #include "trainer/sampler.hpp"
@@ -33,7 +33,7 @@ struct SampleArguments {
   std::int64_t height = 0;  // 0: the model's own
   std::int64_t width = 0;
   int zoom = 4;
-  int threads = 0;
+  ComputeOptions compute;
 };
 
 // Tensor `noise` and, for samplers that draw at every step, `step_noise` [steps, N, C, h, w] of a safetensors file.
@@ -72,17 +72,15 @@ InitialNoise read_noise(const std::string& path, std::int64_t images, const Diff
 }
 
 int sample(const SampleArguments& arguments) {
-  if (arguments.threads > 0) {
-    at::set_num_threads(arguments.threads);
-  }
+  const at::Device device = set_up(arguments.compute);
   if (!arguments.sweep.empty()) {
     const Image sheet = render_sweep(arguments.sweep, {arguments.prompts, arguments.count, arguments.weights,
-                                                       arguments.options, arguments.seed, arguments.zoom});
+                                                       arguments.options, arguments.seed, arguments.zoom, device});
     write_png(arguments.output, sheet);
     fmt::print("{}: the soups of {}, {} x {} pixels\n", arguments.output, arguments.sweep, sheet.width, sheet.height);
     return 0;
   }
-  const DiffusionModel model = load_model(arguments.model, arguments.weights);
+  const DiffusionModel model = load_model(arguments.model, arguments.weights, device);
   print_remarks(model);
   std::vector<std::string> prompts;
   for (const std::string& prompt : arguments.prompts) {
@@ -176,9 +174,7 @@ Verb add_sample(CLI::App& program) {
   app->add_option("--zoom", arguments->zoom, "Pixels of the PNG per pixel of the image")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app->add_option("--threads", arguments->threads, "Threads; 0 = all cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_compute_options(*app, arguments->compute);
   app->footer(help_footer(
       "  soup sample --model runs/quickstart/soup --prompt \"devices printer, oxygen style\" --count 4\n"
       "  soup sample --model sd2-folder --prompt \"a red bicycle\" --sampler dpmpp_2m --karras --steps 20 --guidance "

@@ -1,5 +1,4 @@
 // soup score: a model's score on a run's held-out data, as a line of JSON.
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +9,7 @@
 #include "experiments/model_score.hpp"
 #include "experiments/shard_access.hpp"
 #include "experiments/stage.hpp"
+#include "experiments/verbs/compute_options.hpp"
 #include "experiments/verbs/enum_choice.hpp"
 #include "experiments/verbs/torch_verbs.hpp"
 
@@ -22,7 +22,7 @@ struct ScoreArguments {
   std::vector<std::string> overrides;
   std::string model;
   ScoreRequest request;
-  int threads = 0;
+  ComputeOptions compute;
 };
 
 // The data shards that the run has imported.
@@ -40,14 +40,14 @@ std::vector<ShardFile> open_shards(const Experiment& experiment) {
 }
 
 int score(const ScoreArguments& arguments) {
-  if (arguments.threads > 0) {
-    at::set_num_threads(arguments.threads);
-  }
+  const at::Device device = set_up(arguments.compute);
   const Experiment experiment = load_experiment(arguments.file, arguments.overrides);
   const std::vector<ShardFile> shards = open_shards(experiment);
+  ScoreRequest request = arguments.request;
+  request.device = device;
   const std::vector<double> scores = score_model(experiment.evaluation, shards, held_out_of(experiment),
-                                                 SeedTree(experiment.seed), arguments.model, arguments.request);
-  fmt::print("{}\n", nlohmann::json{{"measure", arguments.request.measure}, {"scores", scores}}.dump());
+                                                 SeedTree(experiment.seed), arguments.model, request);
+  fmt::print("{}\n", nlohmann::json{{"measure", request.measure}, {"scores", scores}}.dump());
   return 0;
 }
 
@@ -77,9 +77,7 @@ Verb add_score(CLI::App& program) {
   app->add_option("--set", arguments->overrides, "Replace a value of the experiment (any number of times)")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  app->add_option("--threads", arguments->threads, "Threads; 0 = all cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_compute_options(*app, arguments->compute);
   app->footer(
       help_footer("  soup score configs/quickstart.yaml --model runs/quickstart/soup --half first\n"
                   "  soup search runs/quickstart/ingredients/* --lower-is-better --output best \\\n"

@@ -201,7 +201,17 @@ TEST_F(PlanTest, NamesTheGpusAndRefusesAnotherNccl) {
   ASSERT_EQ(plan.problems.size(), 1U);
   EXPECT_EQ(plan.problems.front().exit_code(), ExitCode::communication);
   EXPECT_THAT(describe(plan, experiment),
-              AllOf(HasSubstr("\nGPUs: 1 "), HasSubstr("not used"), HasSubstr("1 problem "), HasSubstr("2.27.3")));
+              AllOf(HasSubstr("\nGPUs: 1 "), HasSubstr("networks compute on GPU 0 (NVIDIA H200)\n"),
+                    HasSubstr("of its GPU's"), HasSubstr("1 problem "), HasSubstr("2.27.3")));
+}
+
+TEST_F(PlanTest, ADeviceThatIsNotThereIsAProblem) {
+  const Experiment experiment = load({"launch.device=cuda"});
+  const Plan plan = make_plan(experiment, 1, {});
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_EQ(plan.problems.front().exit_code(), ExitCode::usage);
+  EXPECT_THAT(describe(plan, experiment),
+              AllOf(HasSubstr("networks compute on the CPU"), HasSubstr("device cuda"), HasSubstr("without CUDA")));
 }
 
 }  // namespace

@@ -69,9 +69,8 @@ TEST_F(ShardEncoderTest, HoldsWhatTheEncodersCompute) {
   const at::NoGradGuard no_grad;
   const auto images = tiny_images(encoded_);
   const TrainConfig config = tiny_training();
-  BatchMaker online(images, config, SeedTree(7), "squares", model.autoencoder, 1000);
-  BatchMaker cached(images, config, SeedTree(7), "squares", model.autoencoder, 1000,
-                    {.moments = true, .text_states = true});
+  BatchMaker online(images, config, SeedTree(7), "squares", model);
+  BatchMaker cached(images, config, SeedTree(7), "squares", model, {.moments = true, .text_states = true});
   const Batch computed = online.make(16, 16);
   const Batch read = cached.make(16, 16);
   EXPECT_FALSE(read.images.defined());

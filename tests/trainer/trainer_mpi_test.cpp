@@ -141,7 +141,8 @@ TEST_F(TrainerMpi, SharesOfTheRanksAreTheBatchOfOneRank) {
   const TrainConfig config = training();
   constexpr std::uint64_t counter = 36;
   const std::int64_t share = config.batch / group_.size();
-  BatchMaker maker(images_, config, SeedTree(7), "squares", make_autoencoder("identity"), 1000);
+  const DiffusionModel model = test::tiny_model();
+  BatchMaker maker(images_, config, SeedTree(7), "squares", model);
   const Batch whole = maker.make(counter, config.batch);
   const Batch mine = maker.make(counter + static_cast<std::uint64_t>(group_.rank() * share), share);
 

@@ -4,10 +4,12 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
+#include <limits>
 #include <set>
 
 #include "core/error.hpp"
@@ -32,8 +34,7 @@ class TrainingStepTest : public ::testing::Test {
   }
 
   Batch batch(const DiffusionModel& model, const TrainConfig& config) const {
-    return BatchMaker(images_, config, SeedTree(7), "squares", model.autoencoder, model.schedule->steps())
-        .make(0, config.batch);
+    return BatchMaker(images_, config, SeedTree(7), "squares", model).make(0, config.batch);
   }
 
   // The gradients of the first batch, and its loss.
@@ -41,7 +42,7 @@ class TrainingStepTest : public ::testing::Test {
     DiffusionModel model = test::tiny_model(prediction);
     TrainingStep step(model, config, *self_);
     const StepResult result = step.accumulate(batch(model, config));
-    return {step.state().gradients().clone(), result.loss};
+    return {step.state().gradients().clone(), result.loss.item<double>()};
   }
 
   // Names of the parameters whose bits one step changes.
@@ -307,6 +308,55 @@ TEST_F(TrainingStepTest, WithEveryOptionOnAResumedTrainingHasTheBitsOfAnUninterr
   EXPECT_TRUE(std::filesystem::exists(folder_.path() / "parts" / "samples" / "images-000000000256.png"));
 }
 
+// On a GPU whoever looks at a number waits for all that is queued before it. (Of apply() gpu_test says the same: on the
+// CPU PyTorch's AdamW looks at the count of steps.)
+TEST_F(TrainingStepTest, AStepLooksAtNoNumber) {
+  TrainConfig config = test::tiny_training();
+  config.micro_batch = 5;
+  config.recompute_activations = true;
+  config.min_snr_gamma = 5.0;
+  config.input_perturbation = 0.1;
+  DiffusionModel model = test::tiny_model();
+  TrainingStep step(model, config, *self_);
+  const Batch some = batch(model, config);
+  static thread_local std::set<std::string> called;
+  called.clear();
+  const at::CallbackHandle observer = at::addThreadLocalCallback(
+      at::RecordFunctionCallback([](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
+        called.insert(function.name());
+        return nullptr;
+      }).scopes({at::RecordScope::FUNCTION}));
+  const StepResult result = step.accumulate(some);
+  EXPECT_EQ(result.is_bad().sizes().size(), 0U);
+  EXPECT_TRUE(called.contains("aten::isfinite"));
+  for (const char* looks : {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"}) {
+    EXPECT_FALSE(called.contains(looks)) << looks;
+  }
+  static_cast<void>(result.loss.item<double>());
+  EXPECT_TRUE(called.contains("aten::item")) << "else who looks would go unnoticed";
+  at::removeCallback(observer);
+}
+
+TEST_F(TrainingStepTest, AResultThatIsNotFiniteChangesNothingAndNothingAfterItDoes) {
+  DiffusionModel model = test::tiny_model();
+  const TrainConfig config = test::tiny_training();
+  TrainingStep step(model, config, *self_);
+  const Batch good = batch(model, config);
+  Batch bad = good;
+  bad.noise.added = good.noise.added.clone();
+  bad.noise.added[3][0][0][0] = std::numeric_limits<float>::quiet_NaN();
+  step.apply(step.accumulate(good), 0);
+  const at::Tensor before = step.state().weights().clone();
+  const at::Tensor moments = step.optimizer().second_moment().clone();
+  const StepResult result = step.accumulate(bad);
+  EXPECT_EQ(result.is_bad().item<float>(), 1.0F);
+  step.apply(result, 16);
+  EXPECT_TRUE(at::equal(step.state().weights(), before));
+  step.apply(step.accumulate(good), 32);
+  EXPECT_TRUE(at::equal(step.state().weights(), before)) << "a later step is as good as its start";
+  EXPECT_TRUE(at::equal(step.optimizer().second_moment(), moments));
+}
+
 // Latents of an AutoencoderKL are drawn, from their own stream.
 TEST_F(TrainingStepTest, AnAutoencoderKLsLatentsAreDrawn) {
   ModelConfig config = test::tiny_config();
@@ -325,11 +375,11 @@ TEST_F(TrainingStepTest, AnAutoencoderKLsLatentsAreDrawn) {
   ASSERT_TRUE(drawn.latent_noise.defined());
   EXPECT_EQ(drawn.noise.added.sizes(), (std::vector<std::int64_t>{16, 4, 4, 4}));
   TrainingStep step(model, training, *self_);
-  const double loss = step.accumulate(drawn).loss;
+  const double loss = step.accumulate(drawn).loss.item<double>();
   EXPECT_TRUE(std::isfinite(loss));
   Batch mean = drawn;
   mean.latent_noise = at::Tensor();
-  EXPECT_NE(step.accumulate(mean).loss, loss);
+  EXPECT_NE(step.accumulate(mean).loss.item<double>(), loss);
 }
 
 }  // namespace

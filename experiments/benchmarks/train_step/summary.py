@@ -9,17 +9,33 @@ import time
 import torch
 
 
-def matmul_rate(threads, precision):
+# Dense bfloat16, data sheets.
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12}
+
+
+def matmul_rate(threads, precision, device):
     """Operations a second of a square matrix product: what a step could reach at most."""
     torch.set_num_threads(threads)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = torch.randn(2048, 2048, dtype=kind), torch.randn(2048, 2048, dtype=kind)
+    side = 8192 if device == "cuda" else 2048
+    left, right = (torch.randn(side, side, dtype=kind, device=device) for _ in range(2))
     best = float("inf")
     for _ in range(8):
         begin = time.perf_counter()
         left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
         best = min(best, time.perf_counter() - begin)
-    return 2 * 2048**3 / best
+    return 2 * side**3 / best
+
+
+def peak_rate(precision, device):
+    """The data sheet's, or None where it is not known here."""
+    if device != "cuda" or precision != "bf16":
+        return None
+    name = torch.cuda.get_device_name()
+    print(f"GPU: {name}")
+    return next((rate for part, rate in PEAKS.items() if part in name), None)
 
 
 folder = pathlib.Path(sys.argv[1])
@@ -32,17 +48,20 @@ for line in lines:
         sys.exit(f"{line['program']} computes other losses: {line['losses']}, not {expected}")
 print(f"losses of the first two steps: {expected[0]:.6f}, {expected[1]:.6f} (all programs alike)")
 for threads in sorted({line["threads"] for line in lines}):
-    ceiling = matmul_rate(threads, sys.argv[2])
+    ceiling = matmul_rate(threads, *sys.argv[2:4])
+    peak = peak_rate(*sys.argv[2:4])
     medians = {}
     for program in dict.fromkeys(line["program"] for line in lines):
         chosen = [line for line in lines if line["threads"] == threads and line["program"] == program]
         rates = [line["median"] for line in chosen]
         medians[program] = statistics.median(rates)
+        mfu = f", MFU {medians[program] * flops / peak:.1%}" if peak else ""
         print(
             f"{threads} threads, {program}: min {min(rates):.4g}, median {medians[program]:.4g} images/s,"
             f" {medians[program] * flops / 1e12:.3f} TFLOP/s ({medians[program] * flops / ceiling:.0%} of a matrix"
-            f" product's), peak {max(line['peak_mib'] for line in chosen)} MiB"
+            f" product's{mfu}), peak {max(line['peak_mib'] for line in chosen)} MiB"
         )
     for program, median in medians.items():
-        if program != "soup":
-            print(f"{threads} threads: soup / {program} = {medians['soup'] / median:.3f}")
+        if not program.startswith("soup"):
+            for ours in (name for name in medians if name.startswith("soup")):
+                print(f"{threads} threads: {ours} / {program} = {medians[ours] / median:.3f}")
