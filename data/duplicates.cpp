@@ -132,11 +132,12 @@ std::vector<Share> shares_of(int pixels, int cells) {
   return shares;
 }
 
-// Shards of one size must have the same one; images of shards with several sizes are compared where sizes agree.
-void require_same_size(const ShardFile& shard, const ShardFile& first) {
-  const bool comparable =
-      !shard.one_size() || !first.one_size() || (shard.height() == first.height() && shard.width() == first.width());
-  if (!comparable || shard.channels() != first.channels()) {
+// Squares of two sizes are of two resolutions. Other images are compared where their sizes agree: the same picture goes
+// to the same aspect-ratio bucket in every shard.
+void require_same_resolution(const ShardFile& shard, const ShardFile& first) {
+  const auto squares = [](const ShardFile& of) { return of.one_size() && of.height() == of.width(); };
+  const bool differ = squares(shard) && squares(first) && shard.height() != first.height();
+  if (differ || shard.channels() != first.channels()) {
     const auto size = [](const ShardFile& of) {
       return std::to_string(of.height(0)) + " x " + std::to_string(of.width(0)) + " x " + std::to_string(of.channels());
     };
@@ -187,7 +188,7 @@ std::uint64_t difference_hash(const Image& image) {
 std::vector<DuplicatePair> cross_shard_duplicates(std::span<const ShardFile> shards, const DuplicateOptions& options) {
   require_usable(options);
   for (const ShardFile& shard : shards) {
-    require_same_size(shard, shards.front());
+    require_same_resolution(shard, shards.front());
   }
   std::vector<DuplicatePair> pairs;
   EarlierShards earlier;
@@ -210,7 +211,7 @@ std::vector<DuplicatePair> images_also_in(const ShardFile& shard, const ShardFil
   if (near) {
     require_usable(*near);
   }
-  require_same_size(shard, other);
+  require_same_resolution(shard, other);
   EarlierShards earlier;
   earlier.add(other);
   std::vector<DuplicatePair> pairs;

@@ -225,9 +225,30 @@ TEST_F(EvaluationTest, WithoutScorerKeepsPicturesAndLosses) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "evaluation" / "soup.ema.png"));
 }
 
-TEST_F(EvaluationTest, RefusesShardsOfTwoSizes) {
-  shards.push_back(test::make_shard(folder.path(), "large", "large", 60, 16, 0, 0, 0));
-  EXPECT_THROW(evaluation(), DataError);
+TEST_F(EvaluationTest, TakesImagesOfSeveralSizes) {
+  train_tiny_scorer();
+  shards.push_back(test::make_shard(folder.path(), "blue", "blue", 60, {{8, 8}, {4, 12}, {12, 4}}, 30, 30, 250));
+  shards.push_back(test::make_shard(folder.path(), "wide", "wide", 60, {{4, 16}}, 250, 30, 250));
+  config.prompts = 12;
+  config.denoising_images = 24;
+  const std::filesystem::path a = model("a", 1);
+  const Evaluation subject = evaluation();
+  subject.evaluate_real(log);
+  subject.evaluate({"soup", {a}, WeightSet::raw}, log);
+  const ModelRecord made = record("soup.raw");
+  ASSERT_EQ(made.images.size(), 12U);
+  ASSERT_EQ(made.denoising.size(), 24U);
+  EXPECT_THAT(made.denoising_by_shard, testing::SizeIs(4));
+  for (const DenoisingRecord& image : made.denoising) {
+    EXPECT_TRUE(std::isfinite(image.loss));
+  }
+  EXPECT_TRUE(std::isfinite(record("real").scores.at("kernel_distance").value));
+  // Every picture's cells are squares of one size.
+  const auto grid_bytes = [&](const char* name) {
+    return read_file(folder.path() / "evaluation" / (std::string(name) + ".png")).substr(16, 8);
+  };
+  EXPECT_EQ(grid_bytes("real"), grid_bytes("soup.raw"));
+  EXPECT_EQ(score_model(config, shards, held_out, SeedTree(4), a, {}), sample_values(made, "denoising_loss"));
 }
 
 }  // namespace

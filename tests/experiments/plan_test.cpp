@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "core/atomic_file.hpp"
+#include "data/shard_writer.hpp"
 #include "experiments/preflight.hpp"
 #include "tests/experiments/yaml_text.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -82,6 +83,46 @@ TEST_F(PlanTest, FindsMissingFilesAndFolders) {
   EXPECT_THAT(problem(load({"base={model: none}"})), AllOf(testing::StartsWith("3 "), HasSubstr("base.model")));
   write_file_atomically(folder_.path() / "broken.h5", "not HDF5");
   EXPECT_THAT(problem(load({"data.shards[0]={name: one, file: broken.h5}"})), testing::StartsWith("3 "));
+}
+
+TEST_F(PlanTest, TakesOblongsOfAboutAsManyPixels) {
+  const auto problem_with = [this](const std::vector<ImageSize>& sizes, int channels = 3) {
+    {
+      ShardWriter writer(folder_ / "sizes.h5", {"sizes", "", "", ""}, sha256("sizes"));
+      if (channels == 3) {
+        for (const auto [height, width] : sizes) {
+          writer.append({white_image(height, width), "a caption", "key", "", ""});
+        }
+        writer.finish();
+      } else {
+        writer.discard();
+        ShardWriter grey(folder_ / "sizes.h5", {"sizes", "", "", ""}, sizes[0].height, sizes[0].width, channels);
+        grey.append({{sizes[0].height, sizes[0].width, channels, std::vector<std::uint8_t>(256)}, "a", "k", "", ""});
+        grey.finish();
+      }
+    }
+    return problem(load({"data.shards[0]={name: one, file: " + (folder_ / "sizes.h5").string() + "}"}));
+  };
+  const std::string none = "0 problems";
+  EXPECT_EQ(problem_with({{16, 16}}), none);
+  EXPECT_EQ(problem_with({{8, 32}}), none);
+  EXPECT_EQ(problem_with({{16, 16}, {12, 20}, {24, 8}, {14, 14}}), none);
+  EXPECT_THAT(problem_with({{14, 14}}), AllOf(testing::StartsWith("3 "), HasSubstr("14 x 14 x 3")));
+  EXPECT_THAT(problem_with({{16, 18}}), HasSubstr("16 x 18 x 3"));
+  EXPECT_THAT(problem_with({{16, 16}, {8, 16}}), HasSubstr("8 x 16 x 3"));
+  EXPECT_THAT(problem_with({{16, 16}}, 1), HasSubstr("16 x 16 x 1"));
+  EXPECT_THAT(problem_with({{9, 28}}),
+              AllOf(testing::StartsWith("2 "), HasSubstr("9 x 28"), HasSubstr("multiples of 2")));
+}
+
+TEST_F(PlanTest, RefusesBucketsThatTheAutoencoderCannotTake) {
+  const auto problem_with = [this](const std::string& options) {
+    return problem(load({"data.shards[0]={name: one, folder: {path: " + folder_.path().string() + ", buckets: true, " +
+                         options + "}}"}));
+  };
+  EXPECT_EQ(problem_with("bucket_step: 4, bucket_least_side: 8, bucket_most_side: 32"), "0 problems");
+  EXPECT_THAT(problem_with("bucket_step: 3, bucket_least_side: 9, bucket_most_side: 33"), HasSubstr("multiples of 2"));
+  EXPECT_THAT(problem_with("bucket_step: 8"), HasSubstr("aspect-ratio buckets of resolution 16"));
 }
 
 TEST_F(PlanTest, RefusesAScorerThatWasTrainedOnHeldOutNames) {

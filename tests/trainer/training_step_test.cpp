@@ -309,17 +309,7 @@ TEST_F(TrainingStepTest, WithEveryOptionOnAResumedTrainingHasTheBitsOfAnUninterr
 
 // Latents of an AutoencoderKL are drawn, from their own stream.
 TEST_F(TrainingStepTest, AnAutoencoderKLsLatentsAreDrawn) {
-  ModelConfig config = test::tiny_config();
-  config.autoencoder = "AutoencoderKL";
-  config.vae.sample_size = 8;
-  config.vae.block_out_channels = {8, 16};
-  config.vae.layers_per_block = 1;
-  config.vae.norm_num_groups = 4;
-  config.unet.sample_size = 4;
-  config.unet.in_channels = config.unet.out_channels = 4;
-  auto tokenizer = test::tiny_model().tokenizer;
-  config.text_encoder.vocab_size = tokenizer->vocab_size();
-  DiffusionModel model = make_model(config, tokenizer, SeedTree(1));
+  DiffusionModel model = test::tiny_model_with_vae();
   const TrainConfig training = test::tiny_training();
   const Batch drawn = batch(model, training);
   ASSERT_TRUE(drawn.latent_noise.defined());
