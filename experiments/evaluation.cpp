@@ -33,10 +33,10 @@ std::string name_of(WeightSet weights) {
 std::vector<Image> ensemble_images(const std::vector<DiffusionModel>& models, const std::vector<std::string>& prompts,
                                    const InitialNoise& noise, const SampleOptions& options) {
   const c10::InferenceMode inference;
-  const auto encode = [&models](const std::vector<std::string>& texts) {
+  const auto encode = [&models, &options](const std::vector<std::string>& texts) {
     std::vector<at::Tensor> states;
     for (const DiffusionModel& model : models) {
-      states.push_back(model.encode_text(texts));
+      states.push_back(model.encode_text(texts, nullptr, options.clip_skip));
     }
     return at::cat(states, -1);
   };

@@ -55,6 +55,7 @@ class EvaluationTest : public testing::Test {
     auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::learn(captions, 540, 16));
     tiny.text_encoder.vocab_size = tokenizer->vocab_size();
     tiny.text_encoder.max_position_embeddings = tokenizer->max_length();
+    tiny.text_encoder.num_hidden_layers = layers;
     const std::filesystem::path path = folder.path() / name;
     std::filesystem::create_directories(path);
     save_model(path, make_model(tiny, tokenizer, SeedTree(seed)), {});
@@ -69,6 +70,7 @@ class EvaluationTest : public testing::Test {
   }
 
   test::TemporaryFolder folder;
+  std::int64_t layers = 1;  // of model()'s text encoder
   std::vector<ShardFile> shards;
   HeldOut held_out{0.3, 1};
   EvaluationConfig config;
@@ -249,6 +251,43 @@ TEST_F(EvaluationTest, TakesImagesOfSeveralSizes) {
   };
   EXPECT_EQ(grid_bytes("real"), grid_bytes("soup.raw"));
   EXPECT_EQ(score_model(config, shards, held_out, SeedTree(4), a, {}), sample_values(made, "denoising_loss"));
+}
+
+TEST_F(EvaluationTest, TheIngredientsLayerOfTheTextEncoderIsUsed) {
+  train_tiny_scorer();
+  layers = 2;
+  const std::filesystem::path a = model("a", 1);
+  const auto evaluated = [&](std::int64_t clip_skip) {
+    config.sampling.clip_skip = clip_skip;
+    const Evaluation subject = evaluation(std::to_string(clip_skip));
+    subject.evaluate({"soup", {a}, WeightSet::raw}, log);
+    subject.evaluate({"ensemble", {a, a}, WeightSet::raw}, log);
+    EXPECT_EQ(sample_values(record("soup.raw"), "alignment"), sample_values(record("ensemble.raw"), "alignment"));
+    return record("soup.raw");
+  };
+  const ModelRecord last = evaluated(1);
+  const ModelRecord before = evaluated(2);
+  EXPECT_NE(sample_values(before, "denoising_loss"), sample_values(last, "denoising_loss"));
+  EXPECT_NE(sample_values(before, "alignment"), sample_values(last, "alignment"));
+  EXPECT_EQ(score_model(config, shards, held_out, SeedTree(4), a, {}), sample_values(before, "denoising_loss"));
+
+  // A model whose last layer does nothing is the same at both.
+  DiffusionModel model = load_model(a);
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& parameter : model.text_encoder->named_parameters()) {
+      if (parameter.key().find("layers.1.") != std::string::npos) {
+        parameter.value().zero_();
+      }
+    }
+  }
+  std::filesystem::create_directories(folder.path() / "b");
+  save_model(folder.path() / "b", model, {});
+  const auto losses = [&](std::int64_t clip_skip) {
+    config.sampling.clip_skip = clip_skip;
+    return score_model(config, shards, held_out, SeedTree(4), folder.path() / "b", {});
+  };
+  EXPECT_EQ(losses(1), losses(2));
 }
 
 }  // namespace
