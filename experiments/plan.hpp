@@ -49,6 +49,8 @@ struct Plan {
 // latent pixels and images a second, in training; and icons decoded a second.
 inline constexpr double assumed_training_rate = 5e10;
 inline constexpr double assumed_import_rate = 300.0;
+// And one core's multiplications a second where images and texts are encoded.
+inline constexpr double assumed_encoding_rate = 2e10;
 
 Plan make_plan(const Experiment& experiment, int ranks, const GpuInventory& gpus);
 // For people, as `soup plan` prints it.
