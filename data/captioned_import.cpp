@@ -41,16 +41,6 @@ constexpr std::array<std::pair<const char*, std::uint64_t ImportReport::*>, 8> c
      {"cut_captions", &ImportReport::cut_captions},
      {"wrong_extension", &ImportReport::wrong_extension}}};
 
-std::vector<ImageSize> sizes_of(const CaptionedOptions& captioned, int resolution) {
-  if (!captioned.buckets) {
-    return {{resolution, resolution}};
-  }
-  return aspect_buckets({.resolution = resolution,
-                         .step = captioned.bucket_step,
-                         .least_side = captioned.bucket_least_side,
-                         .most_side = captioned.bucket_most_side});
-}
-
 // Of all that decides the bytes of the shard.
 Digest identity_of(const CaptionedSource& source, const ShardOrigin& origin, const CaptionedOptions& captioned,
                    const ImportOptions& options, const std::string& fields) {
@@ -351,6 +341,16 @@ class CaptionedImport {
 };
 
 }  // namespace
+
+std::vector<ImageSize> sizes_of(const CaptionedOptions& captioned, int resolution) {
+  if (!captioned.buckets) {
+    return {{resolution, resolution}};
+  }
+  return aspect_buckets({.resolution = resolution,
+                         .step = captioned.bucket_step,
+                         .least_side = captioned.bucket_least_side,
+                         .most_side = captioned.bucket_most_side});
+}
 
 ImportReport import_folder(const FolderSource& source, const ImportOptions& options, const fs::path& path, Log& log) {
   const auto opened = open_image_folder(source.folder);

@@ -132,11 +132,19 @@ std::vector<Share> shares_of(int pixels, int cells) {
   return shares;
 }
 
-// Shards of one size must have the same one; images of shards with several sizes are compared where sizes agree.
-void require_same_size(const ShardFile& shard, const ShardFile& first) {
-  const bool comparable =
-      !shard.one_size() || !first.one_size() || (shard.height() == first.height() && shard.width() == first.width());
-  if (!comparable || shard.channels() != first.channels()) {
+// Luma of ITU-R BT.601, times 1000, of a pixel or of sums over pixels.
+std::int64_t grey_of(const std::uint32_t* channels, int count) {
+  return count >= 3
+             ? std::int64_t{299} * channels[0] + std::int64_t{587} * channels[1] + std::int64_t{114} * channels[2]
+             : std::int64_t{1000} * channels[0];
+}
+
+// Squares of two sizes are of two resolutions. Other images are compared where their sizes agree: the same picture goes
+// to the same aspect-ratio bucket in every shard.
+void require_same_resolution(const ShardFile& shard, const ShardFile& first) {
+  const auto squares = [](const ShardFile& of) { return of.one_size() && of.height() == of.width(); };
+  const bool differ = squares(shard) && squares(first) && shard.height() != first.height();
+  if (differ || shard.channels() != first.channels()) {
     const auto size = [](const ShardFile& of) {
       return std::to_string(of.height(0)) + " x " + std::to_string(of.width(0)) + " x " + std::to_string(of.channels());
     };
@@ -156,25 +164,29 @@ std::uint64_t difference_hash(const Image& image) {
   // that shares are whole numbers and the hash is exact; all cells have the same area, so sums compare like means.
   std::array<std::array<std::int64_t, hash_columns>, hash_rows> cells{};
   const std::vector<Share> columns = shares_of(image.width, hash_columns);
-  const std::vector<Share> rows = shares_of(image.height, hash_rows);
-  auto row_share = rows.begin();
-  for (int y = 0; y < image.height; ++y) {
-    const std::uint8_t* line =
-        &image.pixels[static_cast<std::size_t>(y) * image.width * static_cast<std::size_t>(image.channels)];
-    std::array<std::int64_t, hash_columns> sums{};
+  const std::size_t line_values = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.channels);
+  std::vector<std::uint32_t> sums(line_values);  // of a row of cells so far, down each column of each channel
+  std::size_t row_cell = 0;
+  const auto fold = [&] {
     for (const Share& share : columns) {
-      const std::uint8_t* pixel =
-          line + static_cast<std::size_t>(share.pixel) * static_cast<std::size_t>(image.channels);
-      // Luma of ITU-R BT.601, times 1000.
-      const int grey = image.channels >= 3 ? 299 * pixel[0] + 587 * pixel[1] + 114 * pixel[2] : 1000 * pixel[0];
-      sums[share.cell] += std::int64_t{grey} * share.length;
+      const std::uint32_t* sum =
+          &sums[static_cast<std::size_t>(share.pixel) * static_cast<std::size_t>(image.channels)];
+      cells[row_cell][share.cell] += grey_of(sum, image.channels) * share.length;
     }
-    for (; row_share != rows.end() && row_share->pixel == y; ++row_share) {
-      for (std::size_t column = 0; column < sums.size(); ++column) {
-        cells[row_share->cell][column] += sums[column] * row_share->length;
-      }
+    std::ranges::fill(sums, 0U);
+  };
+  for (const Share& share : shares_of(image.height, hash_rows)) {
+    if (share.cell != row_cell) {
+      fold();
+      row_cell = share.cell;
+    }
+    const std::uint8_t* line = &image.pixels[static_cast<std::size_t>(share.pixel) * line_values];
+    const auto length = static_cast<std::uint32_t>(share.length);
+    for (std::size_t i = 0; i < line_values; ++i) {
+      sums[i] += length * line[i];
     }
   }
+  fold();
   std::uint64_t hash = 0;
   for (const auto& row : cells) {
     for (std::size_t column = 0; column + 1 < row.size(); ++column) {
@@ -187,7 +199,7 @@ std::uint64_t difference_hash(const Image& image) {
 std::vector<DuplicatePair> cross_shard_duplicates(std::span<const ShardFile> shards, const DuplicateOptions& options) {
   require_usable(options);
   for (const ShardFile& shard : shards) {
-    require_same_size(shard, shards.front());
+    require_same_resolution(shard, shards.front());
   }
   std::vector<DuplicatePair> pairs;
   EarlierShards earlier;
@@ -210,7 +222,7 @@ std::vector<DuplicatePair> images_also_in(const ShardFile& shard, const ShardFil
   if (near) {
     require_usable(*near);
   }
-  require_same_size(shard, other);
+  require_same_resolution(shard, other);
   EarlierShards earlier;
   earlier.add(other);
   std::vector<DuplicatePair> pairs;

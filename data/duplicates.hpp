@@ -36,7 +36,7 @@ std::vector<DuplicatePair> cross_shard_duplicates(std::span<const ShardFile> sha
 
 // Each image of `shard` that is also in `other`, with its nearest match there: pairs of first_shard 0 (`other`) and
 // second_shard 1 (`shard`), by image. Exact: the same pixels. Near matches only with `near`. Throws DataError for
-// images of different sizes.
+// squares of different sizes.
 std::vector<DuplicatePair> images_also_in(const ShardFile& shard, const ShardFile& other,
                                           const std::optional<DuplicateOptions>& near);
 

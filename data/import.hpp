@@ -56,6 +56,9 @@ struct CaptionedOptions {
   std::uint64_t limit = 0;  // at most so many images, the first ones; 0: all
 };
 
+// The sizes that such pictures are fitted to. Throws ConfigError where there are no such buckets.
+std::vector<ImageSize> sizes_of(const CaptionedOptions& captioned, int resolution);
+
 struct FolderSource {
   ImageFolderSource folder;
   CaptionedOptions options;

@@ -81,14 +81,21 @@ ImageSize size_of(std::span<const std::byte> bytes, const std::string& name) {
   return size;
 }
 
-// Upright, scaled to cover `target` and cut to it, or to fit into it.
-VipsHandle scaled(std::span<const std::byte> bytes, const std::string& name, ImageSize target, Fit fit) {
+// Upright, scaled to cover `target` or to fit into it.
+VipsHandle scaled(std::span<const std::byte> bytes, const std::string& name, ImageSize target, Fit fit,
+                  ImageSize original) {
+  // vips_thumbnail fits into a box. Where the target is to be covered, only the side that needs the larger scale
+  // counts. (Its own cropping computes all that it cuts off.)
+  if (fit == Fit::crop) {
+    const double by_width = static_cast<double>(original.width) / target.width;
+    const double by_height = static_cast<double>(original.height) / target.height;
+    (by_width < by_height ? target.height : target.width) = VIPS_MAX_COORD;
+  }
   void* data = const_cast<std::byte*>(bytes.data());  // libvips does not write to it
-  const VipsInteresting crop = fit == Fit::crop ? VIPS_INTERESTING_CENTRE : VIPS_INTERESTING_NONE;
   VipsImage* out = nullptr;
   // Without fail_on a truncated file decodes to whatever came before the tear.
   if (vips_thumbnail_buffer(data, bytes.size(), &out, target.width, "height", target.height, "size", VIPS_SIZE_BOTH,
-                            "crop", crop, "option_string", "[fail_on=error]", nullptr) == 0) {
+                            "option_string", "[fail_on=error]", nullptr) == 0) {
     return VipsHandle(out);
   }
   fail(name);
@@ -130,22 +137,35 @@ Image on_white(const Image& image, ImageSize target) {
   return sheet;
 }
 
-Image in_memory(const VipsHandle& image, const std::string& name) {
-  Image out{.height = vips_image_get_height(image.get()),
-            .width = vips_image_get_width(image.get()),
-            .channels = 3,
-            .pixels = {}};
+// The middle of the image, at most as large as `target`.
+Image in_memory(const VipsHandle& image, const std::string& name, ImageSize target) {
   if (vips_image_get_bands(image.get()) != 3) {
     throw DataError(name, "cannot decode: has " + std::to_string(vips_image_get_bands(image.get())) +
                               " channels after conversion to RGB");
   }
+  const ImageSize whole{vips_image_get_height(image.get()), vips_image_get_width(image.get())};
+  Image out{.height = std::min(whole.height, target.height),
+            .width = std::min(whole.width, target.width),
+            .channels = 3,
+            .pixels = {}};
+  const int top = (whole.height - out.height) / 2;
+  const int left = (whole.width - out.width) / 2;
+  // What lies on the right is never computed. What lies on the left is, since columns that begin elsewhere are rounded
+  // otherwise; and all rows are, since a file's tear may lie in the last.
+  VipsImage* used = nullptr;
+  const VipsHandle part =
+      checked(vips_extract_area(image.get(), &used, 0, 0, left + out.width, whole.height, nullptr), used, name);
   std::size_t bytes = 0;
   const std::unique_ptr<std::uint8_t[], void (*)(void*)> pixels(
-      static_cast<std::uint8_t*>(vips_image_write_to_memory(image.get(), &bytes)), [](void* block) { g_free(block); });
+      static_cast<std::uint8_t*>(vips_image_write_to_memory(part.get(), &bytes)), [](void* block) { g_free(block); });
   if (pixels == nullptr) {
     fail(name);
   }
-  out.pixels.assign(pixels.get(), pixels.get() + bytes);
+  const std::size_t row = 3 * static_cast<std::size_t>(left + out.width);
+  for (int y = top; y < top + out.height; ++y) {
+    const std::uint8_t* begin = pixels.get() + static_cast<std::size_t>(y) * row + 3 * static_cast<std::size_t>(left);
+    out.pixels.insert(out.pixels.end(), begin, begin + 3 * static_cast<std::ptrdiff_t>(out.width));
+  }
   return out;
 }
 
@@ -169,7 +189,7 @@ Picture load_picture(std::span<const std::byte> bytes, const std::string& name, 
     return picture;
   }
   const ImageSize target = nearest_bucket(options.sizes, size);
-  Image image = in_memory(flattened(scaled(bytes, name, target, options.fit), name), name);
+  Image image = in_memory(flattened(scaled(bytes, name, target, options.fit, size), name), name, target);
   const bool exact = image.height == target.height && image.width == target.width;
   if (image.height > target.height || image.width > target.width || (options.fit == Fit::crop && !exact)) {
     throw DataError(name, "cannot decode: is " + std::to_string(image.height) + " x " + std::to_string(image.width) +

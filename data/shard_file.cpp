@@ -321,17 +321,4 @@ void ShardFile::verify() const {
   }
 }
 
-void require_one_size(const ShardFile& shard) {
-  if (!shard.one_size()) {
-    const Bucket& first = shard.buckets().front();
-    const Bucket& last = shard.buckets().back();
-    throw DataError(shard.path(),
-                    "has images of " + std::to_string(shard.buckets().size()) + " sizes (aspect-ratio buckets, " +
-                        std::to_string(first.height) + " x " + std::to_string(first.width) + " to " +
-                        std::to_string(last.height) + " x " + std::to_string(last.width) +
-                        ") where images of one size are needed",
-                    "import it without buckets");
-  }
-}
-
 }  // namespace soup

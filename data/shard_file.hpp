@@ -73,7 +73,4 @@ class ShardFile {
   std::unique_ptr<Impl> impl_;
 };
 
-// Why a reader of images of one size cannot use this shard: the sizes that it has. Throws DataError unless one_size().
-void require_one_size(const ShardFile& shard);
-
 }  // namespace soup

@@ -14,8 +14,8 @@
 #include "core/text.hpp"
 #include "data/caption.hpp"
 #include "experiments/frechet.hpp"
+#include "experiments/square_image.hpp"
 #include "trainer/denoising_loss.hpp"
-#include "trainer/pixels.hpp"
 #include "trainer/sampler.hpp"
 
 namespace soup {
@@ -33,10 +33,10 @@ std::string name_of(WeightSet weights) {
 std::vector<Image> ensemble_images(const std::vector<DiffusionModel>& models, const std::vector<std::string>& prompts,
                                    const InitialNoise& noise, const SampleOptions& options) {
   const c10::InferenceMode inference;
-  const auto encode = [&models](const std::vector<std::string>& texts) {
+  const auto encode = [&models, &options](const std::vector<std::string>& texts) {
     std::vector<at::Tensor> states;
     for (const DiffusionModel& model : models) {
-      states.push_back(model.encode_text(texts));
+      states.push_back(model.encode_text(texts, nullptr, options.clip_skip));
     }
     return at::cat(states, -1);
   };
@@ -69,12 +69,9 @@ Evaluation::Evaluation(const EvaluationConfig& config, std::span<const ShardFile
       key_(std::move(key)),
       device_(device) {
   for (const ShardFile& shard : shards) {
-    require_one_size(shard);
-    if (shard.height() != shards[0].height() || shard.width() != shard.height() || shard.channels() != 3) {
-      throw DataError(shard.path(), "holds images of " + std::to_string(shard.height()) + " x " +
-                                        std::to_string(shard.width()) + " x " + std::to_string(shard.channels()) +
-                                        "; evaluation wants square RGB images of one size (" +
-                                        std::to_string(shards[0].height()) + " in the first shard)");
+    if (shard.channels() != 3) {
+      throw DataError(shard.path(),
+                      "holds images of " + std::to_string(shard.channels()) + " channels; evaluation wants RGB images");
     }
   }
   prompts_ = select_prompts(shards, held_out, static_cast<std::uint64_t>(config.prompts), seeds);
@@ -138,8 +135,9 @@ void Evaluation::evaluate(const EvaluatedModel& model, Log& log) const {
   for (const Prompt& prompt : prompts_) {
     texts.push_back(prompt.text);
   }
-  const InitialNoise noise = sample_noise(models.front(), seeds_, 0, static_cast<std::int64_t>(texts.size()),
-                                          shards_[0].height(), shards_[0].width());
+  const std::int64_t side = models.front().native_side();
+  const InitialNoise noise =
+      sample_noise(models.front(), seeds_, 0, static_cast<std::int64_t>(texts.size()), side, side);
   const std::vector<Image> images = models.size() == 1 ? sample_images(models.front(), texts, noise, config_.sampling)
                                                        : ensemble_images(models, texts, noise, config_.sampling);
   ModelRecord record;
@@ -177,7 +175,7 @@ std::vector<DenoisingRecord> Evaluation::denoising(const DiffusionModel& model) 
     images.push_back(shard_image(shards_[shard], image));
     captions.push_back(styled_caption(shards_[shard].caption(image), shards_[shard].style(image)));
   }
-  const std::vector<double> losses = denoising_losses(model, to_tensor(images), captions, seeds_);
+  const std::vector<double> losses = denoising_losses(model, images, captions, seeds_, config_.sampling.clip_skip);
   std::vector<DenoisingRecord> records;
   for (std::size_t i = 0; i < losses.size(); ++i) {
     records.push_back({shards_[denoising_images_[i].shard].origin().name, denoising_images_[i].image, losses[i]});
@@ -231,7 +229,11 @@ void Evaluation::write(const std::vector<Image>& images, ModelRecord& record) co
   const std::size_t columns = std::min(images.size(), static_cast<std::size_t>(config_.grid_prompts));
   if (columns > 0) {
     AtomicPath picture(folder_ / (record_stem(record.model, record.weights) + ".png"));
-    write_png(picture.partial(), image_grid(std::span(images).first(columns), static_cast<int>(columns), 0, grid_zoom));
+    std::vector<Image> cells;
+    for (const Image& image : std::span(images).first(columns)) {
+      cells.push_back(square_image(image, longest_square(shards_)));
+    }
+    write_png(picture.partial(), image_grid(cells, static_cast<int>(columns), 0, grid_zoom));
     picture.commit();
   }
   score(images, record);

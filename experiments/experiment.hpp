@@ -79,13 +79,13 @@ struct LaunchConfig {
 };
 
 struct EvaluationConfig {
-  std::int64_t prompts = 64;  // held-out prompts, spread evenly over the shards
-  SampleOptions sampling{.sampler = {.steps = 20}};
-  std::int64_t grid_prompts = 8;        // columns of the report's picture
-  std::int64_t denoising_images = 256;  // held-out real images for the denoising loss
-  std::int64_t bootstrap = 1000;        // resamples for standard errors
-  std::filesystem::path scorer;         // folder of the image-text scorer; empty: no alignment scores
-  bool ensemble = true;                 // also the output ensemble of the ingredients
+  std::int64_t prompts = 64;                         // held-out prompts, spread evenly over the shards
+  SampleOptions sampling{.sampler = {.steps = 20}};  // clip_skip is the ingredients', for all models
+  std::int64_t grid_prompts = 8;                     // columns of the report's picture
+  std::int64_t denoising_images = 256;               // held-out real images for the denoising loss
+  std::int64_t bootstrap = 1000;                     // resamples for standard errors
+  std::filesystem::path scorer;                      // folder of the image-text scorer; empty: no alignment scores
+  bool ensemble = true;                              // also the output ensemble of the ingredients
 };
 
 struct Experiment {

@@ -9,7 +9,6 @@
 #include "experiments/prompts.hpp"
 #include "experiments/scorer.hpp"
 #include "trainer/denoising_loss.hpp"
-#include "trainer/pixels.hpp"
 #include "trainer/sampler.hpp"
 
 namespace soup {
@@ -31,7 +30,7 @@ std::vector<T> chosen(const std::vector<T>& items, std::size_t shards, Half half
 }
 
 std::vector<double> losses(const DiffusionModel& model, std::span<const ShardFile> shards,
-                           const std::vector<ImagePlace>& places, SeedTree seeds) {
+                           const std::vector<ImagePlace>& places, std::int64_t clip_skip, SeedTree seeds) {
   std::vector<Image> images;
   std::vector<std::string> captions;
   for (const ImagePlace& place : places) {
@@ -39,17 +38,17 @@ std::vector<double> losses(const DiffusionModel& model, std::span<const ShardFil
     captions.push_back(
         styled_caption(shards[place.shard].caption(place.image), shards[place.shard].style(place.image)));
   }
-  return denoising_losses(model, to_tensor(images), captions, seeds);
+  return denoising_losses(model, images, captions, seeds, clip_skip);
 }
 
 std::vector<double> alignments(const DiffusionModel& model, const Scorer& scorer, const std::vector<Prompt>& prompts,
-                               std::int64_t resolution, const SampleOptions& options, SeedTree seeds) {
+                               const SampleOptions& options, SeedTree seeds) {
   std::vector<std::string> texts;
   for (const Prompt& prompt : prompts) {
     texts.push_back(prompt.text);
   }
-  const InitialNoise noise =
-      sample_noise(model, seeds, 0, static_cast<std::int64_t>(texts.size()), resolution, resolution);
+  const std::int64_t side = model.native_side();
+  const InitialNoise noise = sample_noise(model, seeds, 0, static_cast<std::int64_t>(texts.size()), side, side);
   const at::Tensor images = scorer.score(sample_images(model, texts, noise, options)).embeddings;
   const at::Tensor similarities = images.mul(scorer.embed_texts(texts)).sum(1).to(at::kDouble).contiguous();
   const auto* begin = similarities.const_data_ptr<double>();
@@ -75,7 +74,8 @@ std::vector<double> score_model(const EvaluationConfig& config, std::span<const 
   if (request.measure == "denoising_loss") {
     const auto count = static_cast<std::uint64_t>(config.denoising_images);
     return losses(load_model(model, request.weights, request.device), shards,
-                  chosen(denoising_images(shards, held_out, count, seeds), shards.size(), request.half), seeds);
+                  chosen(denoising_images(shards, held_out, count, seeds), shards.size(), request.half),
+                  config.sampling.clip_skip, seeds);
   }
   if (request.measure != "alignment") {
     throw ConfigError(fmt::format("measure \"{}\" is neither denoising_loss nor alignment", request.measure));
@@ -86,7 +86,7 @@ std::vector<double> score_model(const EvaluationConfig& config, std::span<const 
   const std::vector<Prompt> prompts = chosen(
       select_prompts(shards, held_out, static_cast<std::uint64_t>(config.prompts), seeds), shards.size(), request.half);
   return alignments(load_model(model, request.weights, request.device), Scorer::load(config.scorer), prompts,
-                    shards.front().height(), config.sampling, seeds);
+                    config.sampling, seeds);
 }
 
 }  // namespace soup

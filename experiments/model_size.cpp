@@ -91,6 +91,44 @@ std::int64_t text_encoder_count(const TextEncoderConfig& text) {
   return (text.vocab_size + text.max_position_embeddings) * hidden + text.num_hidden_layers * layer + 2 * hidden;
 }
 
+// Of diffusers' Encoder, for one image of side x side pixels.
+AutoencoderSize encoder_size(const AutoencoderKLConfig& config, std::int64_t side) {
+  const auto& channels = config.block_out_channels;
+  double pixels = static_cast<double>(side) * static_cast<double>(side);
+  AutoencoderSize size;
+  const auto convolve = [&](std::int64_t in, std::int64_t out, std::int64_t weights_each) {
+    size.products += pixels * static_cast<double>(weights_each * in * out);
+  };
+  const auto resnet = [&](std::int64_t in, std::int64_t out) {
+    convolve(in, out, 9);
+    convolve(out, out, 9);
+    convolve(in, out, in == out ? 0 : 1);
+  };
+  convolve(config.in_channels, channels.front(), 9);
+  for (std::size_t level = 0; level < channels.size(); ++level) {
+    for (std::int64_t layer = 0; layer < config.layers_per_block; ++layer) {
+      resnet(level > 0 && layer == 0 ? channels[level - 1] : channels[level], channels[level]);
+    }
+    size.numbers =
+        std::max(size.numbers, static_cast<std::uint64_t>(pixels) * static_cast<std::uint64_t>(channels[level]));
+    if (level + 1 < channels.size()) {
+      pixels /= 4.0;
+      convolve(channels[level], channels[level], 9);
+    }
+  }
+  const std::int64_t last = channels.back();
+  resnet(last, last);
+  resnet(last, last);
+  if (config.mid_block_add_attention) {
+    convolve(last, last, 4);
+    size.products += 2.0 * pixels * pixels * static_cast<double>(last);
+  }
+  size.moments = 2 * config.latent_channels;
+  convolve(last, size.moments, 9);
+  convolve(size.moments, size.moments, config.use_quant_conv ? 1 : 0);
+  return size;
+}
+
 std::uint64_t stored_count(const ModelFolder& model, const std::string& part) {
   const ModelPart* found = model.find(part);
   if (found == nullptr) {
@@ -112,15 +150,18 @@ nlohmann::json read_config(const std::filesystem::path& file) {
   return json;
 }
 
-struct AutoencoderSize {
+// Name and factor, and the configuration where there are weights.
+struct AutoencoderKind {
   std::string name;
   std::int64_t factor = 1;
+  std::optional<AutoencoderKLConfig> config = {};
 };
 
-AutoencoderSize autoencoder_size(const ModelFolder& model) {
+AutoencoderKind autoencoder_kind(const ModelFolder& model) {
   if (model.find("vae") != nullptr) {
     const std::filesystem::path file = model.path / "vae" / "config.json";
-    return {"AutoencoderKL", AutoencoderKLConfig::from_json(read_config(file), file.native()).factor()};
+    const AutoencoderKLConfig config = AutoencoderKLConfig::from_json(read_config(file), file.native());
+    return {"AutoencoderKL", config.factor(), config};
   }
   const std::filesystem::path file = model.path / "autoencoder" / "config.json";
   const nlohmann::json name = read_config(file).value("name", nlohmann::json());
@@ -141,6 +182,8 @@ ModelSize model_size(const ModelConfig& config) {
           .text_encoder = static_cast<std::uint64_t>(text_encoder_count(config.text_encoder)),
           .sample_size = config.unet.sample_size,
           .first_channels = config.unet.block_out_channels.front(),
+          .tokens = config.text_encoder.max_position_embeddings,
+          .text_width = config.text_encoder.hidden_size,
           .autoencoder = config.autoencoder,
           .factor = latent_shape(config.autoencoder).value_or(LatentShape()).factor};
 }
@@ -149,13 +192,23 @@ ModelSize model_size(const std::filesystem::path& folder) {
   const ModelFolder model = open_model(folder);
   const std::filesystem::path unet_file = folder / "unet" / "config.json";
   const UNetConfig unet = UNetConfig::from_json(read_config(unet_file), unet_file.native());
-  const AutoencoderSize autoencoder = autoencoder_size(model);
+  const std::filesystem::path text_file = folder / "text_encoder" / "config.json";
+  const TextEncoderConfig text = TextEncoderConfig::from_json(read_config(text_file), text_file.native());
+  const AutoencoderKind autoencoder = autoencoder_kind(model);
+  std::optional<AutoencoderSize> encoder;
+  if (autoencoder.config) {
+    encoder = encoder_size(*autoencoder.config, unet.sample_size * autoencoder.factor);
+    encoder->weights = stored_count(model, "vae");
+  }
   return {.unet = stored_count(model, "unet"),
           .text_encoder = stored_count(model, "text_encoder"),
           .sample_size = unet.sample_size,
           .first_channels = unet.block_out_channels.front(),
+          .tokens = text.max_position_embeddings,
+          .text_width = text.hidden_size,
           .autoencoder = autoencoder.name,
-          .factor = autoencoder.factor};
+          .factor = autoencoder.factor,
+          .encoder = encoder};
 }
 
 }  // namespace soup

@@ -27,6 +27,9 @@ constexpr std::uint64_t program_bytes = 300ULL << 20;
 constexpr std::uint64_t gpu_program_bytes = 1ULL << 30;
 // Numbers that autograd keeps per image, latent pixel and channel of the first level: a rough estimate.
 constexpr std::uint64_t activations_per_channel = 150;
+// Inner images that an encoder's block holds at a time: its input, two convolutions' inputs and outputs.
+constexpr std::uint64_t encoder_images = 5;
+constexpr std::uint64_t encoded_number_bytes = 2;  // half precision
 
 class Planner {
  public:
@@ -78,6 +81,25 @@ class Planner {
   [[nodiscard]] double work_per_image() const {
     return static_cast<double>(size_.unet) * static_cast<double>(size_.sample_size * size_.sample_size);
   }
+  // Whether this import also runs the base's encoders.
+  [[nodiscard]] bool encodes(const Stage& stage) const {
+    return experiment_.data.latents && stage.kind == StageKind::import_shard && !stage.is_base_shard;
+  }
+  // Texts that are encoded for one image, where all captions differ: with and without style word.
+  static constexpr std::uint64_t texts_per_image = 2;
+  // Multiplications of the encoders for one image and its texts.
+  [[nodiscard]] double products_to_encode() const {
+    const double per_text = static_cast<double>(size_.text_encoder) * static_cast<double>(size_.tokens);
+    return (size_.encoder ? size_.encoder->products : 0.0) + texts_per_image * per_text;
+  }
+  // What they make of them.
+  [[nodiscard]] std::uint64_t encoded_bytes() const {
+    const auto latent_pixels = static_cast<std::uint64_t>(size_.sample_size * size_.sample_size);
+    const std::uint64_t moments =
+        size_.encoder ? static_cast<std::uint64_t>(size_.encoder->moments) * latent_pixels : 0;
+    const auto states = texts_per_image * static_cast<std::uint64_t>(size_.tokens * size_.text_width);
+    return (moments + states) * encoded_number_bytes;
+  }
   // Cores a stage's ranks have between them, or GPUs.
   [[nodiscard]] double units_of(const Stage& stage) const {
     const bool by_group = stage.kind == StageKind::ingredient || stage.kind == StageKind::import_shard;
@@ -124,7 +146,8 @@ class Planner {
     constexpr std::uint64_t kFloat = sizeof(float);
     switch (item.stage.kind) {
       case StageKind::import_shard:
-        return item.images * image_bytes();
+        // With latents, images and what is made of them lie beside the file that they are put into.
+        return item.images * (encodes(item.stage) ? 2 * (image_bytes() + encoded_bytes()) : image_bytes());
       case StageKind::base:
         if (experiment_.base.model) {
           return size_.all() * kFloat;
@@ -166,6 +189,10 @@ class Planner {
     return plan_.device.is_gpu() ? assumed_gpu_training_rate : assumed_training_rate;
   }
 
+  [[nodiscard]] double encoding_rate() const {
+    return plan_.device.is_gpu() ? assumed_gpu_encoding_rate : assumed_encoding_rate;
+  }
+
   void predict(StagePlan& item) const {
     const double units = units_of(item.stage);
     const double rate = measured_rate_ > 0.0 ? measured_rate_ : assumed_rate();
@@ -183,6 +210,13 @@ class Planner {
     } else if (item.stage.kind == StageKind::import_shard) {
       item.basis = Basis::assumed;
       item.seconds = static_cast<double>(item.images) / assumed_import_rate;
+      if (encodes(item.stage)) {
+        item.basis = size_.unet == 0 ? Basis::unknown : Basis::assumed;
+        // One rank of the group encodes.
+        const int ranks = plan_.topology ? plan_.topology->ranks_per_group : 1;
+        item.seconds +=
+            static_cast<double>(item.images) * products_to_encode() * ranks / (encoding_rate() * units);
+      }
     } else {
       item.basis = Basis::assumed;
       item.seconds = 1.0;
@@ -222,8 +256,12 @@ class Planner {
     }
     const auto pixels = static_cast<std::uint64_t>(size_.sample_size * size_.sample_size);
     const auto channels = static_cast<std::uint64_t>(size_.first_channels);
-    // Weights, gradients, two moments, average; and what autograd keeps.
-    return size_.all() * 5 * sizeof(float) + batch * pixels * channels * activations_per_channel * sizeof(float);
+    const std::uint64_t weights = size_.all() * sizeof(float);
+    // Gradients, two moments, average; and what autograd keeps.
+    const std::uint64_t training = (size_.unet + size_.text_encoder) * 4 * sizeof(float) +
+                                   batch * pixels * channels * activations_per_channel * sizeof(float);
+    const std::uint64_t encoding = size_.encoder ? size_.encoder->numbers * encoder_images * sizeof(float) : 0;
+    return weights + std::max(training, encoding);
   }
 
   const Experiment& experiment_;
@@ -322,13 +360,18 @@ std::string describe(const Plan& plan, const Experiment& experiment) {
   const bool all_known = std::ranges::find(plan.stages, Basis::unknown, &StagePlan::basis) == plan.stages.end();
   text += fmt::format(
       "\nto do: {} {} on {} {} of {} cores, {} on disk, {} of memory per rank{}\n"
-      "assumed: {:g} weights x latent pixels x images per second and {} in training, {:g} icons per second\n",
+      "assumed: {:g} weights x latent pixels x images per second and {} in training, {:g} icons per second{}\n",
       all_known ? "about" : "more than", human_seconds(plan.seconds_to_do), plan.ranks,
       plan.ranks == 1 ? "rank" : "ranks", plan.cores, human_bytes(static_cast<double>(plan.bytes_to_do)),
       human_bytes(static_cast<double>(plan.memory_bytes)),
       plan.device.is_gpu() ? ", " + human_bytes(static_cast<double>(plan.gpu_memory_bytes)) + " of its GPU's" : "",
       plan.device.is_gpu() ? assumed_gpu_training_rate : assumed_training_rate, plan.device.is_gpu() ? "GPU" : "core",
-      assumed_import_rate);
+      assumed_import_rate,
+      experiment.data.latents
+          ? fmt::format(", {:g} multiplications per second and {} in encoding",
+                        plan.device.is_gpu() ? assumed_gpu_encoding_rate : assumed_encoding_rate,
+                        plan.device.is_gpu() ? "GPU" : "core")
+          : "");
   if (!plan.problems.empty()) {
     text += fmt::format("\n{} {} to solve before this can run:\n", plan.problems.size(),
                         plan.problems.size() == 1 ? "problem" : "problems");

@@ -53,6 +53,9 @@ struct Plan {
 inline constexpr double assumed_training_rate = 5e10;
 inline constexpr double assumed_gpu_training_rate = 4e14;
 inline constexpr double assumed_import_rate = 300.0;
+// And multiplications a second of one core, or one GPU, where images and texts are encoded (in float32).
+inline constexpr double assumed_encoding_rate = 2e10;
+inline constexpr double assumed_gpu_encoding_rate = 1e13;
 
 Plan make_plan(const Experiment& experiment, int ranks, const GpuInventory& gpus);
 // For people, as `soup plan` prints it.

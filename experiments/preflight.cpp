@@ -42,7 +42,48 @@ void require_file(const fs::path& file, const std::string& hint) {
   }
 }
 
-void check_source(const ShardSpec& shard, const DataConfig& data) {
+// Side of a latent's pixel in image pixels; 1 where the base cannot be read, which check_base reports.
+std::int64_t factor_of(const BaseConfig& base) {
+  try {
+    return base.model ? model_size(*base.model).factor
+                      : latent_shape(base.architecture.autoencoder).value_or(LatentShape()).factor;
+  } catch (const Error&) {
+    return 1;
+  }
+}
+
+void check_multiples(const std::string& shard, std::int64_t factor, const std::vector<ImageSize>& sizes) {
+  for (const ImageSize& size : sizes) {
+    if (size.height % factor != 0 || size.width % factor != 0) {
+      throw ConfigError(fmt::format("the shard \"{}\" has images of {} x {} pixels, but the base's autoencoder needs "
+                                    "multiples of {}",
+                                    shard, size.height, size.width, factor),
+                        "import it with another bucket_step or resolution");
+    }
+  }
+}
+
+// Squares are data.resolution's, other images are of about as many pixels: buckets have more than half of them.
+std::vector<ImageSize> checked_sizes(const ShardFile& shard, int resolution) {
+  const std::int64_t most = std::int64_t{resolution} * resolution;
+  std::vector<ImageSize> sizes;
+  for (const Bucket& bucket : shard.buckets()) {
+    const std::int64_t pixels = std::int64_t{bucket.height} * bucket.width;
+    const bool all_square = shard.one_size() && bucket.height == bucket.width;
+    if (shard.channels() != 3 || pixels > most || 2 * pixels <= most || (all_square && pixels != most)) {
+      throw DataError(shard.path(),
+                      fmt::format("images of {} x {} x {}; data.resolution {} wants {} x {} x 3, or oblongs of at most "
+                                  "and nearly as many pixels",
+                                  bucket.height, bucket.width, shard.channels(), resolution, resolution, resolution),
+                      "import it again at that resolution, or change data.resolution");
+    }
+    sizes.push_back({bucket.height, bucket.width});
+  }
+  return sizes;
+}
+
+// factor: the sides of all images are multiples of it.
+void check_source(const ShardSpec& shard, const DataConfig& data, std::int64_t factor) {
   const std::string whose = fmt::format("it is the source of the shard \"{}\"", shard.name);
   if (const auto* theme = std::get_if<IconThemeSource>(&shard.source)) {
     std::error_code error;
@@ -60,19 +101,14 @@ void check_source(const ShardSpec& shard, const DataConfig& data) {
     if (!fs::is_directory(folder->folder.path, error)) {
       throw DataError(folder->folder.path, "no such folder", whose);
     }
+    check_multiples(shard.name, factor, sizes_of(folder->options, data.resolution));
   } else if (const auto* tars = std::get_if<TarsSource>(&shard.source)) {
     expand_tar_patterns(tars->tars);
+    check_multiples(shard.name, factor, sizes_of(tars->options, data.resolution));
   } else {
     const fs::path& file = std::get<FileSource>(shard.source).path;
     require_file(file, whose);
-    const ShardFile opened(file);
-    require_one_size(opened);
-    if (opened.height() != data.resolution || opened.width() != data.resolution || opened.channels() != 3) {
-      throw DataError(file,
-                      fmt::format("images of {} x {} x {}; data.resolution {} wants {} x {} x 3", opened.height(),
-                                  opened.width(), opened.channels(), data.resolution, data.resolution, data.resolution),
-                      "import it again at that resolution, or change data.resolution");
-    }
+    check_multiples(shard.name, factor, checked_sizes(ShardFile(file), data.resolution));
   }
 }
 
@@ -172,11 +208,12 @@ std::vector<Error> preflight(const Experiment& experiment, int ranks) {
   problems.collect([&] { Topology::make(ranks, 0, experiment.launch.ranks_per_group); });
   problems.collect([&] { check_owner(experiment); });
   problems.collect([&] { check_writable(experiment.run_folder); });
+  const std::int64_t factor = factor_of(experiment.base);
   for (const ShardSpec& shard : experiment.base.shards) {
-    problems.collect([&] { check_source(shard, experiment.data); });
+    problems.collect([&] { check_source(shard, experiment.data, factor); });
   }
   for (const ShardSpec& shard : experiment.data.shards) {
-    problems.collect([&] { check_source(shard, experiment.data); });
+    problems.collect([&] { check_source(shard, experiment.data, factor); });
   }
   problems.collect([&] { check_base(experiment); });
   problems.collect([&] { check_scorer(experiment); });

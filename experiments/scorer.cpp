@@ -10,6 +10,7 @@
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
+#include "experiments/square_image.hpp"
 
 namespace soup {
 
@@ -54,24 +55,10 @@ void load_tensors(const ScorerNetwork& network, const std::filesystem::path& pat
   }
 }
 
-at::Tensor image_tensor(const std::vector<Image>& images, std::size_t begin, std::size_t end, int resolution) {
-  const Image& first = images[begin];
-  const auto count = static_cast<std::int64_t>(end - begin);
-  at::Tensor bytes = at::empty({count, first.height, first.width, 3}, at::kByte);
-  for (std::size_t i = begin; i < end; ++i) {
-    const Image& image = images[i];
-    if (image.channels != 3 || image.height != first.height || image.width != first.width ||
-        image.pixels.size() != static_cast<std::size_t>(image.height) * image.width * 3) {
-      throw DataError("scorer", "image " + std::to_string(i) + " is " + std::to_string(image.height) + " x " +
-                                    std::to_string(image.width) + " x " + std::to_string(image.channels) +
-                                    "; all images of one call must be RGB and of one size");
-    }
-    std::memcpy(bytes[static_cast<std::int64_t>(i - begin)].data_ptr<std::uint8_t>(), image.pixels.data(),
-                image.pixels.size());
-  }
-  at::Tensor x = bytes.permute({0, 3, 1, 2}).to(at::kFloat).div(127.5).sub(1.0).contiguous();
-  if (first.height != resolution || first.width != resolution) {
-    x = at::_upsample_bilinear2d_aa(x, {resolution, resolution}, false);
+at::Tensor image_tensor(std::span<const Image> images, std::int64_t resolution) {
+  at::Tensor x = at::empty({static_cast<std::int64_t>(images.size()), 3, resolution, resolution});
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    x[static_cast<std::int64_t>(i)].copy_(square_tensor(images[i], resolution));
   }
   return x;
 }
@@ -146,7 +133,8 @@ ImageScores Scorer::score(const std::vector<Image>& images) const {
   std::vector<at::Tensor> styles{at::empty({0, static_cast<std::int64_t>(architecture().styles.size())})};
   for (std::size_t begin = 0; begin < images.size(); begin += scoring_batch) {
     const std::size_t end = std::min(images.size(), begin + scoring_batch);
-    const auto output = network_->forward_images(image_tensor(images, begin, end, architecture().resolution));
+    const auto output = network_->forward_images(
+        image_tensor(std::span(images).subspan(begin, end - begin), architecture().resolution));
     embeddings.push_back(output.embeddings);
     features.push_back((output.features - network_->feature_mean()) / network_->feature_deviation());
     contexts.push_back(output.contexts.softmax(1));

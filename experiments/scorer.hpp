@@ -35,8 +35,8 @@ class Scorer {
   // Writes config.json, model.safetensors and tokenizer/ into `folder` (existing).
   void save(const std::filesystem::path& folder) const;
 
-  // RGB images of any one size; resized to the scorer's resolution (bilinear, antialiased) where it differs. Throws
-  // DataError for images that are not RGB.
+  // RGB images of any sizes: of each the middle square, at the scorer's resolution (square_image.hpp). Throws DataError
+  // for images that are not RGB.
   [[nodiscard]] ImageScores score(const std::vector<Image>& images) const;
   // Embeddings [N, E] of unit length.
   [[nodiscard]] at::Tensor embed_texts(const std::vector<std::string>& texts) const;

@@ -10,6 +10,7 @@
 #include "data/caption.hpp"
 #include "data/split.hpp"
 #include "experiments/scorer.hpp"
+#include "experiments/square_image.hpp"
 
 namespace soup {
 
@@ -18,15 +19,13 @@ ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardF
     throw DataError("scorer", "there is no shard to train on");
   }
   ScorerData data;
+  data.side = longest_square(shards);
   std::set<std::string> styles;
   for (std::size_t s = 0; s < shards.size(); ++s) {
     const ShardFile& shard = shards[s];
-    require_one_size(shard);
-    if (shard.channels() != 3 || shard.height() != shard.width() || shard.height() != shards[0].height()) {
-      throw DataError(shard.path(), "holds images of " + std::to_string(shard.height()) + " x " +
-                                        std::to_string(shard.width()) + " x " + std::to_string(shard.channels()) +
-                                        "; the scorer wants square RGB images of one size (" +
-                                        std::to_string(shards[0].height()) + " in the first shard)");
+    if (shard.channels() != 3) {
+      throw DataError(shard.path(),
+                      "holds images of " + std::to_string(shard.channels()) + " channels; the scorer wants RGB images");
     }
     const TrainingSet set = training_set(shard, config.held_out, {});
     for (const std::uint64_t image : set.images) {
@@ -81,8 +80,7 @@ const ImagePlace& ScorerBatches::draw(std::uint64_t counter) const {
 
 ScorerBatch ScorerBatches::make(std::uint64_t first_counter) {
   const auto batch = static_cast<std::size_t>(config_.batch);
-  const std::int64_t size = shards_[0].height();
-  ScorerBatch result{at::empty({config_.batch, 3, size, size}), {}, {}, {}, {}};
+  ScorerBatch result{at::empty({config_.batch, 3, data_.side, data_.side}), {}, {}, {}, {}};
   std::vector<std::string> texts(batch);
   std::vector<std::int64_t> contexts(batch);
   std::vector<std::int64_t> styles(batch);
@@ -98,7 +96,8 @@ ScorerBatch ScorerBatches::make(std::uint64_t first_counter) {
     texts[i] = plain[i] ? std::string(shard.caption(image)) : styled_caption(shard.caption(image), shard.style(image));
     contexts[i] = class_index(config_.contexts, caption_context(shard.caption(image)));
     styles[i] = class_index(data_.styles, shard.style(image));
-    copy_shifted(shard.pixels(image), counter, result.images[static_cast<std::int64_t>(i)]);
+    copy_shifted(square_image(shard_image(shard, image), data_.side).pixels, counter,
+                 result.images[static_cast<std::int64_t>(i)]);
   }
   result.ids = token_ids(tokenizer_, texts);
   result.contexts = at::tensor(contexts);
@@ -124,7 +123,7 @@ void ScorerBatches::copy_shifted(std::span<const std::uint8_t> pixels, std::uint
   };
   const int dy = draw();
   const int dx = draw();
-  const int size = shards_[0].height();
+  const int size = data_.side;
   auto* values = out.data_ptr<float>();
   for (int c = 0; c < 3; ++c) {
     for (int y = 0; y < size; ++y) {

@@ -20,6 +20,7 @@ namespace soup {
 
 // Every image the scorer may learn from, and the classes they have.
 struct ScorerData {
+  int side = 0;                                     // of the squares that the scorer is shown (square_image.hpp)
   std::vector<ImagePlace> places;                   // grouped by style
   std::vector<std::size_t> style_ends;              // place behind the last of each style, those without one included
   std::vector<std::string> captions;                // plain and styled, for the tokenizer
@@ -27,7 +28,7 @@ struct ScorerData {
   nlohmann::json roots = nlohmann::json::object();  // per shard: Merkle root, digest of the images trained on
 };
 
-// Throws DataError: no shard, shards of different sizes, images that are not square RGB.
+// Throws DataError: no shard, images that are not RGB.
 ScorerData gather_scorer_data(const ScorerConfig& config, std::span<const ShardFile> shards);
 
 // How often each style (as in style_ends) is drawn: proportional to its images to the power 1 - balance; sums to 1.

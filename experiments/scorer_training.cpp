@@ -238,7 +238,7 @@ ScorerAccuracy train_scorer(const ScorerConfig& config, std::span<const ShardFil
   check_batch(config, data);
   const auto tokenizer =
       std::make_shared<const Tokenizer>(Tokenizer::learn(data.captions, config.vocab_size, config.max_tokens));
-  const auto network = make_network(config, shards[0].height(), data.styles, *tokenizer, seeds);
+  const auto network = make_network(config, data.side, data.styles, *tokenizer, seeds);
   FlatState state({{"scorer", network.get()}});
   log.info("scorer: " + std::to_string(state.layout().count()) + " parameters, " + std::to_string(data.places.size()) +
            " training images, " + std::to_string(data.styles.size()) + " styles");

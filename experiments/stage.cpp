@@ -180,6 +180,9 @@ Stage evaluate_stage(const Experiment& experiment, const std::vector<Stage>& bef
   stage.settings = split_text(experiment) +
                    write_keys([&evaluation](Keys& keys) { describe(keys, evaluation); }, {"scorer"}) +
                    "scorer: " + identity_of_folder(evaluation.scorer) + "\n";
+  if (evaluation.sampling.clip_skip != 1) {
+    stage.settings += fmt::format("clip_skip: {}\n", evaluation.sampling.clip_skip);
+  }
   return stage;
 }
 

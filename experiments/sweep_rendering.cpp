@@ -27,7 +27,7 @@ Image render_sweep(const std::string& folder, const SweepRendering& how) {
   for (const SweepPoint& point : sweep.points) {
     const DiffusionModel model = load_model(std::filesystem::path(folder) / point.folder, how.weights, how.device);
     if (!layout) {
-      const std::int64_t resolution = model.config.unet.sample_size * model.autoencoder->factor();
+      const std::int64_t resolution = model.native_side();
       layout = sweep_layout(sweep, how.prompts, static_cast<int>(how.count), static_cast<int>(resolution) * how.zoom);
       noise =
           sample_noise(model, SeedTree(how.seed), 0, static_cast<std::int64_t>(prompts.size()), resolution, resolution);

@@ -1,7 +1,6 @@
 // The stages that train: base, ingredients and paragons, all by the one trainer.
 #include "experiments/training_stages.hpp"
 
-#include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,10 +11,10 @@
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "data/caption.hpp"
+#include "experiments/prompts.hpp"
 #include "experiments/shard_access.hpp"
 #include "merge/ingredient_record.hpp"
 #include "merge/weights_digest.hpp"
-#include "trainer/pixels.hpp"
 #include "trainer/trainer.hpp"
 
 namespace soup {
@@ -45,22 +44,15 @@ Digest data_root(const std::vector<TrainingShard>& shards) {
 
 // Captions with style words, and the images themselves.
 Validation held_out_part(const RunContext& context, const std::vector<TrainingShard>& shards, std::size_t most) {
-  std::map<std::pair<int, int>, std::vector<std::span<const std::uint8_t>>> pixels;  // by size
-  std::map<std::pair<int, int>, std::vector<std::string>> captions;
+  Validation validation;
   for (const TrainingShard& shard : shards) {
     const std::vector<std::uint64_t> held_out = held_out_set(*shard.file, held_out_of(context.experiment));
     const std::size_t share = std::min(held_out.size(), most / shards.size());
     for (std::size_t i = 0; i < share; ++i) {
       const std::uint64_t image = held_out[i * held_out.size() / share];  // spread over the file
-      const std::pair size(shard.file->height(image), shard.file->width(image));
-      pixels[size].push_back(shard.file->pixels(image));
-      captions[size].push_back(styled_caption(shard.file->caption(image), shard.file->style(image)));
+      validation.images.push_back(shard_image(*shard.file, image));
+      validation.captions.push_back(styled_caption(shard.file->caption(image), shard.file->style(image)));
     }
-  }
-  Validation validation;
-  for (const auto& [size, images] : pixels) {
-    validation.push_back({pixels_to_tensor(images, size.first, size.second, shards.front().file->channels()),
-                          std::move(captions[size])});
   }
   return validation;
 }
@@ -204,7 +196,7 @@ Digest adopt_base(const RunContext& context, const Stage& stage) {
 
 // A model of another shape than the data fails here, before anything is trained on it.
 void check_resolution(const DiffusionModel& model, const RunContext& context, const fs::path& folder) {
-  const std::int64_t pixels = model.config.unet.sample_size * model.autoencoder->factor();
+  const std::int64_t pixels = model.native_side();
   if (pixels != context.experiment.data.resolution) {
     throw DataError(folder,
                     fmt::format("the base makes images of {} pixels, data.resolution is {}", pixels,

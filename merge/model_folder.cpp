@@ -304,17 +304,4 @@ Digest part_digest(const ModelFolder& model, const ModelPart& part) {
   return weights_digest(open_part(model, part));
 }
 
-void copy_files(const fs::path& from, const fs::path& to, const std::vector<fs::path>& files) {
-  for (const fs::path& file : files) {
-    std::error_code error;
-    fs::create_directories((to / file).parent_path(), error);
-    if (!error) {
-      fs::copy_file(from / file, to / file, fs::copy_options::overwrite_existing, error);
-    }
-    if (error) {
-      throw DataError(to / file, fmt::format("cannot copy it from {}: {}", (from / file).string(), error.message()));
-    }
-  }
-}
-
 }  // namespace soup

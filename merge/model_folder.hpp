@@ -62,8 +62,4 @@ Weights open_part_below(const std::filesystem::path& folder, const std::string& 
                         const std::vector<std::filesystem::path>& files);
 Digest part_digest(const ModelFolder& model, const ModelPart& part);
 
-// Copies files (relative paths) from one folder to another, making folders as needed; throws DataError.
-void copy_files(const std::filesystem::path& from, const std::filesystem::path& to,
-                const std::vector<std::filesystem::path>& files);
-
 }  // namespace soup

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/copy_files.hpp"
 #include "core/error.hpp"
 #include "merge/float_formats.hpp"
 #include "merge/weights_digest.hpp"

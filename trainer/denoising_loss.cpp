@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/error.hpp"
+#include "data/image_size.hpp"
+#include "trainer/pixels.hpp"
 
 namespace soup {
 
@@ -30,6 +33,47 @@ double min_snr_weight(double alpha_bar, double gamma, const std::string& predict
     return std::min(1.0, gamma / snr);  // at SNR 0, too
   }
   return prediction_type == "v_prediction" ? std::min(snr, gamma) / (snr + 1.0) : std::min(snr, gamma);
+}
+
+// Numbers of images that are looked at together: those of one size in their order, up to 64 at a time.
+std::vector<std::vector<std::size_t>> batches_of_one_size(const std::vector<Image>& images) {
+  constexpr std::size_t most = 64;
+  std::map<ImageSize, std::vector<std::size_t>> by_size;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    by_size[{images[i].height, images[i].width}].push_back(i);
+  }
+  std::vector<std::vector<std::size_t>> batches;
+  for (const auto& [size, numbers] : by_size) {
+    for (std::size_t first = 0; first < numbers.size(); first += most) {
+      const std::size_t end = std::min(numbers.size(), first + most);
+      batches.emplace_back(numbers.begin() + static_cast<std::ptrdiff_t>(first),
+                           numbers.begin() + static_cast<std::ptrdiff_t>(end));
+    }
+  }
+  return batches;
+}
+
+struct ValidationDraw {
+  at::Tensor noise;      // as the latents
+  at::Tensor timesteps;  // int64 [N]
+};
+
+// Draw number `draw` of `draws` of these images: one noise level in each of `draws` equal parts of the schedule, which
+// makes for less variance than free draws.
+ValidationDraw validation_draw(const std::vector<std::size_t>& numbers, const at::Tensor& latents, std::int64_t steps,
+                               std::int64_t draw, std::int64_t draws, SeedTree seeds) {
+  ValidationDraw drawn{at::empty(latents.sizes(), at::kFloat),
+                       at::empty({static_cast<std::int64_t>(numbers.size())}, at::kLong)};
+  const auto values = static_cast<std::size_t>(latents[0].numel());
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    RandomStream stream = seeds.stream(
+        "validation", "", numbers[i] * static_cast<std::uint64_t>(draws) + static_cast<std::uint64_t>(draw));
+    const double level = (static_cast<double>(draw) + stream.uniform()) / static_cast<double>(draws);
+    drawn.timesteps.data_ptr<std::int64_t>()[i] =
+        std::min(steps - 1, static_cast<std::int64_t>(level * static_cast<double>(steps)));
+    stream.fill_normal({drawn.noise.data_ptr<float>() + i * values, values});
+  }
+  return drawn;
 }
 
 }  // namespace
@@ -78,38 +122,29 @@ at::Tensor denoising_loss(const DiffusionModel& model, const DenoisingObjective&
   return objective.loss(prediction, objective.target(latents, noise, timesteps), timesteps);
 }
 
-std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tensor& images,
+std::vector<double> denoising_losses(const DiffusionModel& model, const std::vector<Image>& images,
                                      const std::vector<std::string>& captions, SeedTree seeds, std::int64_t clip_skip,
                                      std::int64_t draws) {
-  SOUP_REQUIRE(images.size(0) == static_cast<std::int64_t>(captions.size()), "one caption per image");
+  SOUP_REQUIRE(images.size() == captions.size(), "one caption per image");
   const at::NoGradGuard no_grad;
-  constexpr std::int64_t batch = 64;
-  const std::int64_t count = images.size(0);
-  const std::int64_t steps = model.schedule->steps();
   const DenoisingObjective objective(*model.schedule, model.device());
-  std::vector<double> losses(static_cast<std::size_t>(count), 0.0);
-  for (std::int64_t first = 0; first < count; first += batch) {
-    const std::int64_t size = std::min(batch, count - first);
-    const at::Tensor text =
-        model.encode_text({captions.begin() + first, captions.begin() + first + size}, nullptr, clip_skip);
-    const at::Tensor latents = model.encode_images(images.narrow(0, first, size));
-    const std::int64_t values = latents[0].numel();
+  std::vector<double> losses(images.size(), 0.0);
+  for (const std::vector<std::size_t>& numbers : batches_of_one_size(images)) {
+    std::vector<Image> of_batch;
+    std::vector<std::string> texts;
+    for (const std::size_t number : numbers) {
+      of_batch.push_back(images[number]);
+      texts.push_back(captions[number]);
+    }
+    const at::Tensor text = model.encode_text(texts, nullptr, clip_skip);
+    const at::Tensor latents = model.encode_images(to_tensor(of_batch));
     for (std::int64_t draw = 0; draw < draws; ++draw) {
-      at::Tensor noise = at::empty(latents.sizes(), at::kFloat);
-      at::Tensor timesteps = at::empty({size}, at::kLong);
-      for (std::int64_t i = 0; i < size; ++i) {
-        RandomStream stream = seeds.stream("validation", "", static_cast<std::uint64_t>((first + i) * draws + draw));
-        // One level in each of `draws` equal parts of the schedule: less variance than free draws.
-        const double level = (static_cast<double>(draw) + stream.uniform()) / static_cast<double>(draws);
-        timesteps.data_ptr<std::int64_t>()[i] =
-            std::min(steps - 1, static_cast<std::int64_t>(level * static_cast<double>(steps)));
-        stream.fill_normal({noise.data_ptr<float>() + i * values, static_cast<std::size_t>(values)});
-      }
-      const at::Tensor loss = denoising_loss(model, objective, latents, {.added = noise.to(model.device())},
-                                             timesteps.to(model.device()), text)
+      const ValidationDraw drawn = validation_draw(numbers, latents, model.schedule->steps(), draw, draws, seeds);
+      const at::Tensor loss = denoising_loss(model, objective, latents, {.added = drawn.noise.to(model.device())},
+                                             drawn.timesteps.to(model.device()), text)
                                   .cpu();
-      for (std::int64_t i = 0; i < size; ++i) {
-        losses[static_cast<std::size_t>(first + i)] += loss.data_ptr<float>()[i] / static_cast<double>(draws);
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        losses[numbers[i]] += loss.data_ptr<float>()[i] / static_cast<double>(draws);
       }
     }
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/random.hpp"
+#include "data/image.hpp"
 #include "trainer/model.hpp"
 
 namespace soup {
@@ -48,10 +49,11 @@ class DenoisingObjective {
 at::Tensor denoising_loss(const DiffusionModel& model, const DenoisingObjective& objective, const at::Tensor& latents,
                           const LatentNoise& noise, const at::Tensor& timesteps, const at::Tensor& text);
 
-// The unweighted loss of each image [N, 3, H, W] with its caption, without gradients, averaged over `draws` noise
-// levels spread evenly over the schedule; noise and levels come from stream("validation", "", image number), so every
-// model is measured on the same.
-std::vector<double> denoising_losses(const DiffusionModel& model, const at::Tensor& images,
+// The unweighted loss of each RGB image with its caption, without gradients, averaged over `draws` noise levels spread
+// evenly over the schedule. Noise and levels come from stream("validation", "", image number), so every model is
+// measured on the same. Images may have several sizes, of multiples of the autoencoder's factor; those of one are taken
+// together.
+std::vector<double> denoising_losses(const DiffusionModel& model, const std::vector<Image>& images,
                                      const std::vector<std::string>& captions, SeedTree seeds,
                                      std::int64_t clip_skip = 1, std::int64_t draws = 4);
 

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -36,6 +37,8 @@ struct DiffusionModel {
   // Where the weights are, and moving them; outputs of the calls below are there too.
   [[nodiscard]] at::Device device() const;
   void to(at::Device device);
+  // Side of the square images that it is made for, in pixels.
+  [[nodiscard]] std::int64_t native_side() const { return config.unet.sample_size * autoencoder->factor(); }
   // Another noise schedule for the same networks.
   void set_schedule(const ScheduleConfig& schedule_config);
   // Images float [N, C, H, W] in [-1, 1] -> latents, where the autoencoder draws them their mean.

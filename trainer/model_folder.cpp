@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/atomic_file.hpp"
+#include "core/copy_files.hpp"
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
 #include "trainer/autoencoder_kl.hpp"
@@ -85,24 +86,12 @@ ModelConfig read_configs(const path& folder, const path& unet, const path& text,
   return config;
 }
 
-void copy_files(const path& from, const path& to, const std::vector<path>& files) {
-  make_folder(to);
-  for (const path& file : files) {
-    std::error_code error;
-    std::filesystem::copy_file(file, to / file.filename(), std::filesystem::copy_options::overwrite_existing, error);
-    if (error) {
-      throw DataError(to / file.filename(),
-                      fmt::format("cannot be copied from {}: {}", from.string(), error.message()));
-    }
-  }
-}
-
 // All files directly in a part's folder.
 void copy_folder(const path& base, const path& folder, const std::string& part) {
   std::vector<path> files;
   for (const auto& entry : std::filesystem::directory_iterator(base / part)) {
     if (entry.is_regular_file()) {
-      files.push_back(entry.path());
+      files.push_back(entry.path().filename());
     }
   }
   copy_files(base / part, folder / part, files);
@@ -111,14 +100,14 @@ void copy_folder(const path& base, const path& folder, const std::string& part) 
 // A part's configuration and the weights that are used, not other forms of them that lie beside. False, and nothing is
 // copied, where those are a half-precision variant: a folder with some parts so named and others not loads nowhere.
 bool copy_part(const path& base, const path& folder, const std::string& part, const char* stem) {
-  std::vector<path> files = find_weights(base / part, stem);
-  if (std::ranges::any_of(
-          files, [](const path& file) { return file.filename().string().find(".fp16") != std::string::npos; })) {
+  std::vector<path> files = {"config.json"};
+  for (const path& weights : find_weights(base / part, stem)) {
+    files.push_back(weights.lexically_relative(base / part));
+  }
+  if (std::ranges::any_of(files, [](const path& file) { return file.string().find(".fp16") != std::string::npos; })) {
     return false;
   }
-  files.push_back(base / part / "config.json");
-  if (const path index = base / part / (std::string(stem) + ".safetensors.index.json");
-      std::filesystem::exists(index)) {
+  if (const path index = std::string(stem) + ".safetensors.index.json"; std::filesystem::exists(base / part / index)) {
     files.push_back(index);
   }
   copy_files(base / part, folder / part, files);

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
@@ -200,7 +201,7 @@ void Trainer::record(std::uint64_t before) {
   }
   settle(0);
   LossPoint& point = clock_.add_point(learning_rate_at(config, before));
-  if (validate && !validation_.empty()) {
+  if (validate && !validation_.images.empty()) {
     point.held_out_loss = held_out_loss();
     log_.info(fmt::format("{}: {} images, loss {:.4f}, held-out loss {:.4f}{}", job_.title, point.images, point.loss,
                           point.held_out_loss, ema_.defined() ? " (EMA)" : ""));
@@ -209,16 +210,9 @@ void Trainer::record(std::uint64_t before) {
 
 double Trainer::held_out_loss() {
   const EmaScope ema(*this);
-  double sum = 0.0;
-  std::size_t count = 0;
-  for (const HeldOutImages& group : validation_) {
-    for (const double loss :
-         denoising_losses(model_, group.images, group.captions, job_.seeds, job_.config.clip_skip)) {
-      sum += loss;
-      ++count;
-    }
-  }
-  return sum / static_cast<double>(count);
+  const std::vector<double> losses =
+      denoising_losses(model_, validation_.images, validation_.captions, job_.seeds, job_.config.clip_skip);
+  return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
 }
 
 // What the shards hold of the encoders' work, where it is this model's encoders'.
@@ -266,10 +260,12 @@ void Trainer::draw_samples() {
       return;
     }
     const EmaScope ema(*this);
-    const std::int64_t side = model_.config.unet.sample_size * model_.autoencoder->factor();
+    const std::int64_t side = model_.native_side();
     const auto count = static_cast<std::int64_t>(job_.config.sample_prompts.size());
-    const std::vector<Image> images = sample_images(
-        model_, job_.config.sample_prompts, sample_noise(model_, job_.seeds, 0, count, side, side), SampleOptions());
+    SampleOptions options;
+    options.clip_skip = job_.config.clip_skip;
+    const InitialNoise noise = sample_noise(model_, job_.seeds, 0, count, side, side);
+    const std::vector<Image> images = sample_images(model_, job_.config.sample_prompts, noise, options);
     const int zoom = side < small_image ? sample_zoom : 1;
     std::filesystem::create_directories(job_.folder / samples_folder);
     write_png(job_.folder / samples_folder / fmt::format("images-{:012}.png", clock_.images),

@@ -13,6 +13,7 @@
 #include "core/digest.hpp"
 #include "core/log.hpp"
 #include "core/random.hpp"
+#include "data/image.hpp"
 #include "launch/communicator.hpp"
 #include "trainer/batch.hpp"
 #include "trainer/checkpoint.hpp"
@@ -34,12 +35,11 @@ struct TrainJob {
   std::filesystem::path folder;  // for checkpoints
 };
 
-// Held-out images of one size for the loss that runs along.
-struct HeldOutImages {
-  at::Tensor images;  // float [N, C, H, W]
-  std::vector<std::string> captions;
+// Held-out images, of any sizes, for the loss that runs along; may be none.
+struct Validation {
+  std::vector<Image> images = {};
+  std::vector<std::string> captions = {};
 };
-using Validation = std::vector<HeldOutImages>;  // a group for every size; may be empty
 
 class Trainer {
  public:

@@ -87,7 +87,7 @@ int sample(const SampleArguments& arguments) {
     prompts.insert(prompts.end(), static_cast<std::size_t>(arguments.count), prompt);
   }
   const auto count = static_cast<std::int64_t>(prompts.size());
-  const std::int64_t own = model.config.unet.sample_size * model.autoencoder->factor();
+  const std::int64_t own = model.native_side();
   const InitialNoise noise = arguments.noise.empty() ? sample_noise(model, SeedTree(arguments.seed), 0, count,
                                                                     arguments.height > 0 ? arguments.height : own,
                                                                     arguments.width > 0 ? arguments.width : own)

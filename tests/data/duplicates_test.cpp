@@ -167,6 +167,20 @@ TEST_F(Duplicates, AgreeWithComparingAllPairs) {
   }
 }
 
+TEST_F(Duplicates, OblongsOfOtherSidesAreNone) {
+  const Image wide = test::noise_image(8, 32, 3, 1);
+  std::vector<ShardFile> shards;
+  shards.push_back(shard("a", {noise(1)}));
+  shards.push_back(shard("b", {wide, test::noise_image(8, 32, 3, 2)}));
+  shards.push_back(
+      shard("c", {{32, 8, 3, wide.pixels}, {32, 8, 3, std::vector<std::uint8_t>(768)}}));  // the same bytes
+  shards.push_back(shard("d", {wide}));
+  const auto pairs = cross_shard_duplicates(shards, {});
+  ASSERT_EQ(pairs.size(), 1U);
+  EXPECT_EQ(pairs[0].first_shard, 1U);
+  EXPECT_EQ(pairs[0].second_shard, 3U);
+}
+
 TEST_F(Duplicates, RefusesWhatItCannotCompare) {
   std::vector<ShardFile> shards;
   shards.push_back(shard("a", {noise(1)}));

@@ -63,6 +63,40 @@ class Pictures : public testing::Test {
   test::TemporaryFolder folder_;
 };
 
+// The picture is cut before it is computed; libvips's own cut comes after.
+TEST_F(Pictures, TheMiddleHasTheBitsOfLibvipsOwn) {
+  RandomStream random = SeedTree(3).stream("picture sizes", "", 0);
+  const auto between = [&random](int least, int most) {
+    return least + static_cast<int>(random.below(static_cast<std::uint64_t>(most - least + 1)));
+  };
+  for (int i = 0; i < 60; ++i) {
+    const ImageSize target{between(8, 90), between(8, 90)};
+    const test::PictureKind kind{.target = {},
+                                 .height = between(5, 300),
+                                 .width = between(5, 300),
+                                 .orientation = i % 3 == 0 ? between(2, 8) : 0};
+    const auto file = make(kind, "x.jpg", i % 2 == 0 ? "[Q=90]" : "[Q=90,subsample_mode=off]", [&](int y, int x) {
+      return static_cast<unsigned>((x * 37 + y * 11 + (x / 3) * (y / 5) * 101) & 0xffffff) * 0x10201U;
+    });
+    const std::string content = test::read_bytes(file);
+    const std::filesystem::path expected = folder_ / "expected";
+    test::in_child([&] {
+      VipsImage* image = nullptr;
+      test::made(vips_thumbnail_buffer(const_cast<char*>(content.data()), content.size(), &image, target.width,
+                                       "height", target.height, "crop", VIPS_INTERESTING_CENTRE, nullptr));
+      std::size_t bytes = 0;
+      const auto* pixels = static_cast<const char*>(vips_image_write_to_memory(image, &bytes));
+      test::write_text(expected, {pixels, bytes});
+    });
+    const Decoded decoded = decode(file, {.sizes = {target}});
+    ASSERT_TRUE(decoded.image) << decoded.error;
+    const auto got = std::as_bytes(std::span(decoded.image->pixels));
+    EXPECT_TRUE(std::string_view(reinterpret_cast<const char*>(got.data()), got.size()) == test::read_bytes(expected))
+        << kind.height << " x " << kind.width << " to " << target.height << " x " << target.width << ", orientation "
+        << kind.orientation;
+  }
+}
+
 TEST_F(Pictures, AreKnownByTheirContent) {
   const std::vector<std::pair<std::string, std::string_view>> kinds{{"png", "PNG"}, {"jpg", "JPEG"}, {"webp", "WebP"}};
   for (const auto& [end, format] : kinds) {

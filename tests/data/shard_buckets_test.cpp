@@ -46,15 +46,12 @@ TEST_F(ShardBuckets, ImagesAreGroupedBySize) {
   EXPECT_EQ(file.root(), merkle_root(digests));
   EXPECT_NO_THROW(file.verify());
   EXPECT_THROW(static_cast<void>(file.height()), InvariantError);
-  EXPECT_THAT(test::data_error([&] { require_one_size(file); }),
-              testing::AllOf(HasSubstr("3 sizes"), HasSubstr("4 x 8 to 8 x 4")));
 }
 
 TEST_F(ShardBuckets, OneSizeIsAPlainDataset) {
   write({{6, 5}}, 4);
   const ShardFile file(path_);
   EXPECT_EQ(file.height(), 6);
-  EXPECT_NO_THROW(require_one_size(file));
   Hdf5File raw(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT));
   EXPECT_GT(H5Lexists(raw.get(), "images", H5P_DEFAULT), 0);
   EXPECT_EQ(H5Lexists(raw.get(), "buckets", H5P_DEFAULT), 0);

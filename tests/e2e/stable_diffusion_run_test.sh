@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A small Stable Diffusion that Python's diffusers wrote, fine-tuned on three shards from a WebDataset and two folders:
-# ingredients, soup, paragon, samples and a single file. With a third argument, a Python with diffusers, it also loads
+# A small Stable Diffusion that Python's diffusers wrote, fine-tuned on four shards from a WebDataset and three folders,
+# one of images of several sizes and one of oblongs: ingredients, soup, paragon, evaluation, report, samples and a single
+# file. With a third argument, a Python with diffusers, it also loads
 # what soup wrote and makes the same images.
 # usage: stable_diffusion_run_test.sh SOUP SOURCE [PYTHON]
 source "$(dirname "$0")/support.sh"
@@ -30,14 +31,26 @@ for file in $(pictures mate-icon-theme 40); do
   cp "$file" "$work/rows/images/"
   printf '{"file_name": "images/%s", "text": "%s"}\n' "$(basename "$file")" "$(words "$file")" >> "$work/rows/metadata.jsonl"
 done
+drawing() { # FOLDER NAME WIDTH HEIGHT COLOUR
+  printf '<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d"><rect width="100%%" height="100%%" fill="%s"/>
+    <circle cx="%d" cy="9" r="8" fill="#fc4"/></svg>' "$3" "$4" "$5" "$(($3 / 2))" > "$1/$2.svg"
+  echo "${2//-/ }" > "$1/$2.txt"
+}
+mkdir "$work/oblongs"
+for i in {10..49}; do
+  drawing "$work/texts" "wide-drawing-$i" $((60 + i)) 30 "#4${i}"
+  drawing "$work/texts" "high-drawing-$i" 20 $((60 + i)) "#8${i}"
+  drawing "$work/oblongs" "banner-$i" 80 20 "#2${i}"
+done
 [[ $number -eq 40 && -s $work/rows/metadata.jsonl ]] || fail "the icon themes hold too few pictures"
 
-# One shard is imported and encoded by hand, two by the run.
+# One shard is imported and encoded by hand, three by the run.
 "$soup" import webdataset "$work/oxygen.tar" --resolution 32 --style oxygen --latents "$model" --latents-type f32 \
   --output "$work/oxygen.h5" > "$work/import.log" 2>&1 || { cat "$work/import.log"; fail "import ended with $?"; }
 grep -q "40 images and .* different texts encoded" "$work/import.log" || { cat "$work/import.log"; fail "nothing was encoded"; }
 [[ ! -e $work/oxygen.h5.images ]] || fail "import left its intermediate file"
 
+buckets="buckets: true, bucket_step: 8, bucket_least_side: 16, bucket_most_side: 64"
 cat > "$work/experiment.yaml" << END
 schema: 1
 name: small-stable-diffusion
@@ -50,8 +63,9 @@ data:
   latents: true
   shards:
     - {name: oxygen, file: $work/oxygen.h5}
-    - {name: gnome, folder: {path: $work/texts, style: gnome}}
+    - {name: gnome, folder: {path: $work/texts, style: gnome, $buckets}}
     - {name: mate, folder: {path: $work/rows, style: mate}}
+    - {name: banners, folder: {path: $work/oblongs, $buckets}}
 base: {model: $model}
 ingredients:
   images: 64
@@ -69,7 +83,7 @@ ingredients:
 paragon: {equal_total: true, one_shard: false}
 soup: {leave_one_out: false}
 launch: {threads_per_rank: 1}
-evaluation: {prompts: 2, steps: 2, grid_prompts: 2, denoising_images: 6, bootstrap: 20, ensemble: false, sampler: dpmpp_2m}
+evaluation: {prompts: 2, steps: 2, grid_prompts: 2, denoising_images: 12, bootstrap: 20, ensemble: false, sampler: dpmpp_2m}
 END
 "$soup" plan "$work/experiment.yaml" > "$work/plan.log" 2>&1 || { cat "$work/plan.log"; fail "plan ended with $?"; }
 "$soup" run "$work/experiment.yaml" > "$work/run.log" 2>&1 || { cat "$work/run.log"; fail "the run ended with $?"; }
@@ -77,7 +91,19 @@ for file in soup/vae/diffusion_pytorch_model.safetensors soup/unet_ema/config.js
   ingredients/gnome/samples/images-000000000032.png paragon/equal-total/unet/config.json; do
   [[ -s $work/run/$file ]] || fail "$file is missing"
 done
-grep -q '"held_out_loss"' "$work/run/ingredients/mate/loss.jsonl" || fail "no held-out loss was measured"
+for shard in mate gnome banners; do
+  grep -q '"held_out_loss"' "$work/run/ingredients/$shard/loss.jsonl" || fail "$shard: no held-out loss was measured"
+done
+[[ $(h5ls "$work/run/data/gnome/shard.h5/buckets" | wc -l) -ge 3 ]] || fail "gnome's images are of fewer than three sizes"
+h5ls "$work/run/data/banners/shard.h5" | grep -q "^images .*, 16, 64, 3}" || fail "the banners are not 16 x 64"
+for name in base soup ingredient-gnome ingredient-banners paragon-equal-total; do
+  for shard in oxygen gnome mate banners; do
+    grep '"denoising"' "$work/run/evaluation/$name.raw.jsonl" | grep -q "\"$shard\"" ||
+      fail "$name: no denoising loss on $shard"
+  done
+done
+"$soup" score "$work/experiment.yaml" --model "$work/run/soup" > "$work/scores.json" || fail "score ended with $?"
+[[ $(tr ',' '\n' < "$work/scores.json" | grep -c '0\.\|1\.') -ge 8 ]] || { cat "$work/scores.json"; fail "score gave too few"; }
 cmp -s "$work/run/soup/vae/diffusion_pytorch_model.safetensors" "$work/run/base/vae/diffusion_pytorch_model.safetensors" ||
   "$soup" diff "$work/run/base" "$work/run/soup" > "$work/diff.log" || fail "diff ended with $?"
 "$soup" verify "$work/run" > "$work/verify.log" 2>&1 || { cat "$work/verify.log"; fail "verify ended with $?"; }

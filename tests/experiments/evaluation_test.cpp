@@ -55,6 +55,7 @@ class EvaluationTest : public testing::Test {
     auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::learn(captions, 540, 16));
     tiny.text_encoder.vocab_size = tokenizer->vocab_size();
     tiny.text_encoder.max_position_embeddings = tokenizer->max_length();
+    tiny.text_encoder.num_hidden_layers = layers;
     const std::filesystem::path path = folder.path() / name;
     std::filesystem::create_directories(path);
     save_model(path, make_model(tiny, tokenizer, SeedTree(seed)), {});
@@ -69,6 +70,7 @@ class EvaluationTest : public testing::Test {
   }
 
   test::TemporaryFolder folder;
+  std::int64_t layers = 1;  // of model()'s text encoder
   std::vector<ShardFile> shards;
   HeldOut held_out{0.3, 1};
   EvaluationConfig config;
@@ -225,9 +227,67 @@ TEST_F(EvaluationTest, WithoutScorerKeepsPicturesAndLosses) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "evaluation" / "soup.ema.png"));
 }
 
-TEST_F(EvaluationTest, RefusesShardsOfTwoSizes) {
-  shards.push_back(test::make_shard(folder.path(), "large", "large", 60, 16, 0, 0, 0));
-  EXPECT_THROW(evaluation(), DataError);
+TEST_F(EvaluationTest, TakesImagesOfSeveralSizes) {
+  train_tiny_scorer();
+  shards.push_back(test::make_shard(folder.path(), "blue", "blue", 60, {{8, 8}, {4, 12}, {12, 4}}, 30, 30, 250));
+  shards.push_back(test::make_shard(folder.path(), "wide", "wide", 60, {{4, 16}}, 250, 30, 250));
+  config.prompts = 12;
+  config.denoising_images = 24;
+  const std::filesystem::path a = model("a", 1);
+  const Evaluation subject = evaluation();
+  subject.evaluate_real(log);
+  subject.evaluate({"soup", {a}, WeightSet::raw}, log);
+  const ModelRecord made = record("soup.raw");
+  ASSERT_EQ(made.images.size(), 12U);
+  ASSERT_EQ(made.denoising.size(), 24U);
+  EXPECT_THAT(made.denoising_by_shard, testing::SizeIs(4));
+  for (const DenoisingRecord& image : made.denoising) {
+    EXPECT_TRUE(std::isfinite(image.loss));
+  }
+  EXPECT_TRUE(std::isfinite(record("real").scores.at("kernel_distance").value));
+  // Every picture's cells are squares of one size.
+  const auto grid_bytes = [&](const char* name) {
+    return read_file(folder.path() / "evaluation" / (std::string(name) + ".png")).substr(16, 8);
+  };
+  EXPECT_EQ(grid_bytes("real"), grid_bytes("soup.raw"));
+  EXPECT_EQ(score_model(config, shards, held_out, SeedTree(4), a, {}), sample_values(made, "denoising_loss"));
+}
+
+TEST_F(EvaluationTest, TheIngredientsLayerOfTheTextEncoderIsUsed) {
+  train_tiny_scorer();
+  layers = 2;
+  const std::filesystem::path a = model("a", 1);
+  const auto evaluated = [&](std::int64_t clip_skip) {
+    config.sampling.clip_skip = clip_skip;
+    const Evaluation subject = evaluation(std::to_string(clip_skip));
+    subject.evaluate({"soup", {a}, WeightSet::raw}, log);
+    subject.evaluate({"ensemble", {a, a}, WeightSet::raw}, log);
+    EXPECT_EQ(sample_values(record("soup.raw"), "alignment"), sample_values(record("ensemble.raw"), "alignment"));
+    return record("soup.raw");
+  };
+  const ModelRecord last = evaluated(1);
+  const ModelRecord before = evaluated(2);
+  EXPECT_NE(sample_values(before, "denoising_loss"), sample_values(last, "denoising_loss"));
+  EXPECT_NE(sample_values(before, "alignment"), sample_values(last, "alignment"));
+  EXPECT_EQ(score_model(config, shards, held_out, SeedTree(4), a, {}), sample_values(before, "denoising_loss"));
+
+  // A model whose last layer does nothing is the same at both.
+  DiffusionModel model = load_model(a);
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& parameter : model.text_encoder->named_parameters()) {
+      if (parameter.key().find("layers.1.") != std::string::npos) {
+        parameter.value().zero_();
+      }
+    }
+  }
+  std::filesystem::create_directories(folder.path() / "b");
+  save_model(folder.path() / "b", model, {});
+  const auto losses = [&](std::int64_t clip_skip) {
+    config.sampling.clip_skip = clip_skip;
+    return score_model(config, shards, held_out, SeedTree(4), folder.path() / "b", {});
+  };
+  EXPECT_EQ(losses(1), losses(2));
 }
 
 }  // namespace

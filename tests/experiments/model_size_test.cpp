@@ -17,6 +17,29 @@ std::uint64_t count(const torch::nn::Module& module) {
   return numbers;
 }
 
+// Every weight of the encoder multiplies once at every pixel of its level; attention's products come on top.
+double encoder_products(const torch::nn::Module& autoencoder, std::int64_t side, std::int64_t levels) {
+  const auto pixels_at = [side](std::int64_t level) { return static_cast<double>((side >> level) * (side >> level)); };
+  double products = 0.0;
+  for (const auto& parameter : autoencoder.named_parameters()) {
+    const std::string& name = parameter.key();
+    if ((!name.starts_with("encoder.") && !name.starts_with("quant_conv.")) || parameter.value().dim() < 2) {
+      continue;
+    }
+    std::int64_t level = levels - 1;
+    if (name.starts_with("encoder.conv_in.")) {
+      level = 0;
+    } else if (const std::string blocks = "encoder.down_blocks."; name.starts_with(blocks)) {
+      level = std::stoll(name.substr(blocks.size())) + (name.find("downsamplers") == std::string::npos ? 0 : 1);
+    }
+    products += static_cast<double>(parameter.value().numel()) * pixels_at(level);
+    if (name.ends_with("to_q.weight")) {
+      products += 2.0 * pixels_at(level) * pixels_at(level) * static_cast<double>(parameter.value().size(0));
+    }
+  }
+  return products;
+}
+
 TEST(ModelSize, EqualsTheNetworks) {
   std::vector<ModelConfig> configs(4);
   configs[1].unet.block_out_channels = {16, 32};
@@ -57,6 +80,17 @@ TEST(ModelSize, EqualsTheNetworks) {
     EXPECT_EQ(stored.first_channels, config.unet.block_out_channels.front());
     EXPECT_EQ(stored.autoencoder, config.autoencoder);
     EXPECT_EQ(stored.factor, factors[i]);
+    EXPECT_EQ(stored.tokens, config.text_encoder.max_position_embeddings);
+    EXPECT_EQ(stored.text_width, config.text_encoder.hidden_size);
+    ASSERT_EQ(stored.encoder.has_value(), i == 3);
+    if (stored.encoder) {
+      EXPECT_EQ(stored.encoder->weights, count(*model.autoencoder->network()));
+      const std::int64_t side = config.unet.sample_size * factors[i];
+      EXPECT_DOUBLE_EQ(stored.encoder->products, encoder_products(*model.autoencoder->network(), side, 3));
+      EXPECT_EQ(stored.encoder->numbers, static_cast<std::uint64_t>(4 * side * side));
+      EXPECT_EQ(stored.encoder->moments, 8);
+      EXPECT_EQ(stored.all(), size.all() + stored.encoder->weights);
+    }
   }
 }
 

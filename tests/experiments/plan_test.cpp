@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 
 #include "core/atomic_file.hpp"
+#include "data/shard_writer.hpp"
+#include "experiments/model_size.hpp"
 #include "experiments/preflight.hpp"
 #include "tests/experiments/yaml_text.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -82,6 +84,76 @@ TEST_F(PlanTest, FindsMissingFilesAndFolders) {
   EXPECT_THAT(problem(load({"base={model: none}"})), AllOf(testing::StartsWith("3 "), HasSubstr("base.model")));
   write_file_atomically(folder_.path() / "broken.h5", "not HDF5");
   EXPECT_THAT(problem(load({"data.shards[0]={name: one, file: broken.h5}"})), testing::StartsWith("3 "));
+}
+
+TEST_F(PlanTest, TakesOblongsOfAboutAsManyPixels) {
+  const auto problem_with = [this](const std::vector<ImageSize>& sizes, int channels = 3) {
+    {
+      ShardWriter writer(folder_ / "sizes.h5", {"sizes", "", "", ""}, sha256("sizes"));
+      if (channels == 3) {
+        for (const auto [height, width] : sizes) {
+          writer.append({white_image(height, width), "a caption", "key", "", ""});
+        }
+        writer.finish();
+      } else {
+        writer.discard();
+        ShardWriter grey(folder_ / "sizes.h5", {"sizes", "", "", ""}, sizes[0].height, sizes[0].width, channels);
+        grey.append({{sizes[0].height, sizes[0].width, channels, std::vector<std::uint8_t>(256)}, "a", "k", "", ""});
+        grey.finish();
+      }
+    }
+    return problem(load({"data.shards[0]={name: one, file: " + (folder_ / "sizes.h5").string() + "}"}));
+  };
+  const std::string none = "0 problems";
+  EXPECT_EQ(problem_with({{16, 16}}), none);
+  EXPECT_EQ(problem_with({{8, 32}}), none);
+  EXPECT_EQ(problem_with({{16, 16}, {12, 20}, {24, 8}, {14, 14}}), none);
+  EXPECT_THAT(problem_with({{14, 14}}), AllOf(testing::StartsWith("3 "), HasSubstr("14 x 14 x 3")));
+  EXPECT_THAT(problem_with({{16, 18}}), HasSubstr("16 x 18 x 3"));
+  EXPECT_THAT(problem_with({{16, 16}, {8, 16}}), HasSubstr("8 x 16 x 3"));
+  EXPECT_THAT(problem_with({{16, 16}}, 1), HasSubstr("16 x 16 x 1"));
+  EXPECT_THAT(problem_with({{9, 28}}),
+              AllOf(testing::StartsWith("2 "), HasSubstr("9 x 28"), HasSubstr("multiples of 2")));
+}
+
+TEST_F(PlanTest, RefusesBucketsThatTheAutoencoderCannotTake) {
+  const auto problem_with = [this](const std::string& options) {
+    return problem(load({"data.shards[0]={name: one, folder: {path: " + folder_.path().string() + ", buckets: true, " +
+                         options + "}}"}));
+  };
+  EXPECT_EQ(problem_with("bucket_step: 4, bucket_least_side: 8, bucket_most_side: 32"), "0 problems");
+  EXPECT_THAT(problem_with("bucket_step: 3, bucket_least_side: 9, bucket_most_side: 33"), HasSubstr("multiples of 2"));
+  EXPECT_THAT(problem_with("bucket_step: 8"), HasSubstr("aspect-ratio buckets of resolution 16"));
+}
+
+TEST_F(PlanTest, CountsTheEncodersWork) {
+  const std::string model = std::string(SOUP_SOURCE_DIR) + "/tests/fixtures/parity/stable_diffusion/model";
+  const auto plan_with = [&](const std::string& latents) {
+    return make_plan(load({"base={model: " + model + "}", "data.resolution=32", "data.latents=" + latents}), 1, {});
+  };
+  const Plan with = plan_with("true");
+  const Plan without = plan_with("false");
+  const ModelSize size = model_size(model);
+  ASSERT_TRUE(size.encoder.has_value());
+  for (std::size_t i = 0; i < with.stages.size(); ++i) {
+    const StagePlan& one = with.stages[i];
+    const StagePlan& other = without.stages[i];
+    if (one.stage.kind != StageKind::import_shard) {
+      EXPECT_EQ(one.seconds, other.seconds);
+      EXPECT_EQ(one.bytes, other.bytes);
+      continue;
+    }
+    const auto images = static_cast<double>(one.images);
+    const double products =
+        size.encoder->products + 2.0 * static_cast<double>(size.text_encoder) * static_cast<double>(size.tokens);
+    EXPECT_NEAR(one.seconds - other.seconds, images * products / (assumed_encoding_rate * with.cores), 1e-9);
+    // Moments of 8 channels of 8 x 8 and two texts' states, two bytes each; and everything twice.
+    const auto states = 2 * static_cast<std::uint64_t>(size.tokens * size.text_width);
+    EXPECT_EQ(one.bytes, 2 * (other.bytes + one.images * 2 * (8 * 8 * 8 + states)));
+  }
+  EXPECT_GT(with.bytes_to_do, without.bytes_to_do);
+  EXPECT_THAT(describe(with, load({"data.latents=false", "base={model: " + model + "}", "data.resolution=32"})),
+              testing::Not(HasSubstr("encoding")));
 }
 
 TEST_F(PlanTest, RefusesAScorerThatWasTrainedOnHeldOutNames) {

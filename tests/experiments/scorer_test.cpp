@@ -17,6 +17,7 @@
 #include "experiments/prompts.hpp"
 #include "experiments/scorer_batches.hpp"
 #include "experiments/scorer_training.hpp"
+#include "experiments/square_image.hpp"
 #include "tests/experiments/shards.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "trainer/pixels.hpp"
@@ -131,7 +132,13 @@ TEST_F(ScorerTest, ScoresDoNotDependOnTheBatchAndOtherSizesAreResized) {
   }
   EXPECT_GT(scorer.score({doubled}).embeddings[0].dot(together[0]).item<double>(), 0.9);
   EXPECT_EQ(scorer.score({}).embeddings.size(0), 0);
-  EXPECT_THROW(static_cast<void>(scorer.score({images[0], doubled})), DataError);
+  // Of an oblong the middle square is looked at, whatever lies beside it.
+  Image wide = white_image(16, 24);
+  paste(images[1], 0, 4, 1, wide);
+  const at::Tensor mixed = scorer.score({doubled, wide, images[2]}).embeddings;
+  EXPECT_TRUE(at::allclose(mixed[0], scorer.score({doubled}).embeddings[0], 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(mixed[1], together[1], 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(mixed[2], together[2], 1e-4, 1e-5));
   EXPECT_THROW(static_cast<void>(scorer.score({Image{4, 4, 1, std::vector<std::uint8_t>(16)}})), DataError);
 }
 
@@ -230,8 +237,28 @@ TEST_F(ScorerTest, RefusesWhatItCannotTrainOn) {
   config.held_out.fraction = 0.0;
   EXPECT_THROW(train("scorer", config), DataError);  // nothing to test it on
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "scorer" / "config.json"));
-  shards.push_back(test::make_shard(folder.path(), "small", "small", 10, 8, 0, 0, 0));
-  EXPECT_THROW(train("scorer", tiny_config()), DataError);
+}
+
+TEST_F(ScorerTest, IsTrainedOnTheMiddleSquaresOfOblongs) {
+  shards.push_back(test::make_shard(folder.path(), "blue", "blue", 60, {{16, 16}, {8, 32}, {24, 8}}, 0, 0, 250));
+  ScorerConfig config = tiny_config();
+  config.images = 64;
+  train("scorer", config);
+  EXPECT_EQ(Scorer::load(folder.path() / "scorer").architecture().resolution, 16);
+  EXPECT_EQ(longest_square(shards), 16);
+}
+
+TEST(SquareImage, IsTheMiddleAtTheWantedSize) {
+  Image high{5, 2, 3, {}};
+  for (int row = 0; row < 5; ++row) {
+    high.pixels.insert(high.pixels.end(), 6, static_cast<std::uint8_t>(10 * row));
+  }
+  EXPECT_EQ(square_image(high, 2).pixels, (std::vector<std::uint8_t>{10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 20, 20}));
+  EXPECT_EQ(square_image(high, 1).pixels, (std::vector<std::uint8_t>(3, 15)));
+  const Image larger = square_image(high, 4);
+  EXPECT_EQ(larger.height, 4);
+  EXPECT_EQ(larger.width, 4);
+  EXPECT_EQ(square_image(larger, 4).pixels, larger.pixels);
 }
 
 TEST_F(ScorerTest, RefusesBrokenFolders) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/image_size.hpp"
 #include "data/shard_file.hpp"
 #include "data/shard_writer.hpp"
 
@@ -19,18 +20,20 @@ inline std::string thing(int i) {
   return std::string("thing") + static_cast<char>('a' + i / 26) + static_cast<char>('a' + i % 26);
 }
 
+// Icons take the sizes in turn.
 inline ShardFile make_shard(const std::filesystem::path& folder, const std::string& name, const std::string& style,
-                            int names, int size, std::uint8_t red, std::uint8_t green, std::uint8_t blue) {
+                            int names, const std::vector<ImageSize>& sizes, std::uint8_t red, std::uint8_t green,
+                            std::uint8_t blue) {
   const std::filesystem::path path = folder / (name + ".h5");
-  ShardWriter writer(path, {name, "test icons " + style, "", "CC0-1.0"}, size, size, 3);
+  ShardWriter writer(path, {name, "test icons " + style, "", "CC0-1.0"}, sha256("test icons"));
   for (int i = 0; i < names; ++i) {
-    Image image{size, size, 3, std::vector<std::uint8_t>(static_cast<std::size_t>(size) * size * 3, 255)};
-    const int half = size / 2;
-    for (int y = 0; y < half; ++y) {
-      for (int x = 0; x < half; ++x) {
-        const int row = y + (i % 2) * half;
-        const int column = x + (i / 2 % 2) * half;
-        auto* pixel = image.pixels.data() + (static_cast<std::size_t>(row) * size + column) * 3;
+    const auto [height, width] = sizes[static_cast<std::size_t>(i) % sizes.size()];
+    Image image = white_image(height, width);
+    for (int y = 0; y < height / 2; ++y) {
+      for (int x = 0; x < width / 2; ++x) {
+        const int row = y + (i % 2) * (height / 2);
+        const int column = x + (i / 2 % 2) * (width / 2);
+        auto* pixel = image.pixels.data() + (static_cast<std::size_t>(row) * width + column) * 3;
         pixel[0] = red;
         pixel[1] = green;
         pixel[2] = static_cast<std::uint8_t>(blue ^ (i & 63));  // no two icons alike
@@ -41,6 +44,11 @@ inline ShardFile make_shard(const std::filesystem::path& folder, const std::stri
   }
   writer.finish();
   return ShardFile(path);
+}
+
+inline ShardFile make_shard(const std::filesystem::path& folder, const std::string& name, const std::string& style,
+                            int names, int size, std::uint8_t red, std::uint8_t green, std::uint8_t blue) {
+  return make_shard(folder, name, style, names, std::vector<ImageSize>{{size, size}}, red, green, blue);
 }
 
 }  // namespace soup::test

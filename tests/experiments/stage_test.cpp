@@ -158,6 +158,16 @@ TEST_F(StageTest, ANewShardTrainsOnlyItself) {
   EXPECT_FALSE(ran.contains("base"));
 }
 
+TEST_F(StageTest, OnlyAnotherLayerOfTheTextEncoderIsInTheEvaluationsSettings) {
+  const auto settings = [this](const std::vector<std::string>& overrides) {
+    const std::vector<Stage> stages = stages_of(load(overrides));
+    return std::ranges::find(stages, "evaluate", &Stage::name)->settings;
+  };
+  EXPECT_EQ(settings({"ingredients.clip_skip=1"}), settings({}));
+  EXPECT_EQ(settings({"ingredients.clip_skip=2"}), settings({}) + "clip_skip: 2\n");
+  EXPECT_EQ(load({"ingredients.clip_skip=2"}).evaluation.sampling.clip_skip, 2);
+}
+
 TEST_F(StageTest, ARemovedShardTrainsNothing) {
   const std::set<std::string> ran =
       rerun_after({"data.shards=[{name: one, icon_theme: {package: one-icon-theme, theme: One}}]", "paragon={}"});

@@ -23,21 +23,6 @@ namespace {
 
 using testing::HasSubstr;
 
-// The tiny model with an AutoencoderKL of factor 2.
-DiffusionModel model_with_vae(std::uint64_t seed = 1) {
-  ModelConfig config = tiny_config();
-  config.autoencoder = "AutoencoderKL";
-  config.vae.sample_size = 8;
-  config.vae.block_out_channels = {8, 16};
-  config.vae.layers_per_block = 1;
-  config.vae.norm_num_groups = 4;
-  config.unet.sample_size = 4;
-  config.unet.in_channels = config.unet.out_channels = 4;
-  const std::shared_ptr<Tokenizer> tokenizer = tiny_model().tokenizer;
-  config.text_encoder.vocab_size = tokenizer->vocab_size();
-  return make_model(config, tokenizer, SeedTree(seed));
-}
-
 class ShardEncoderTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -53,7 +38,7 @@ class ShardEncoderTest : public testing::Test {
 };
 
 TEST_F(ShardEncoderTest, HoldsWhatTheEncodersCompute) {
-  const DiffusionModel model = model_with_vae();
+  const DiffusionModel model = tiny_model_with_vae();
   const EncodeReport report = encode_shard(plain_, model, {.type = FloatType::f32, .batch = 7}, encoded_, log_);
   EXPECT_EQ(report.images, 40U);
   EXPECT_EQ(report.texts, 7U) << "nothing, and three colours with and without style";
@@ -81,10 +66,10 @@ TEST_F(ShardEncoderTest, HoldsWhatTheEncodersCompute) {
 }
 
 TEST_F(ShardEncoderTest, TrainingsReadThemWhereTheEncodersAreTheirs) {
-  encode_shard(plain_, model_with_vae(), {.type = FloatType::f32}, encoded_, log_);
+  encode_shard(plain_, tiny_model_with_vae(), {.type = FloatType::f32}, encoded_, log_);
   const auto last_loss = [&](const std::filesystem::path& shard, const std::string& name, std::uint64_t seed,
                              const std::function<void(TrainConfig&)>& change) {
-    DiffusionModel model = model_with_vae(seed);
+    DiffusionModel model = tiny_model_with_vae(seed);
     TrainConfig config = tiny_training();
     config.images = 64;
     config.train_text_encoder = false;
@@ -106,7 +91,7 @@ TEST_F(ShardEncoderTest, TrainingsReadThemWhereTheEncodersAreTheirs) {
 
 TEST_F(ShardEncoderTest, StoppedAndResumedItHasTheBytesOfOneThatWasNot) {
   install_stop_signals();
-  const DiffusionModel model = model_with_vae();
+  const DiffusionModel model = tiny_model_with_vae();
   EXPECT_EXIT(
       {
         std::raise(SIGUSR1);
@@ -132,20 +117,20 @@ TEST_F(ShardEncoderTest, WhatAnotherModelBeganIsNotUsed) {
   const std::filesystem::path working = encoded_.string() + ".encoding";
   std::filesystem::create_directories(working);
   write_file_atomically(working / "state.json", R"({"settings": "of another", "images": 30, "texts": 7})");
-  encode_shard(plain_, model_with_vae(), {}, encoded_, log_);
+  encode_shard(plain_, tiny_model_with_vae(), {}, encoded_, log_);
   ShardFile(encoded_).verify();
   // Numbers that are none begin anew; rows that are missing are said.
   std::filesystem::create_directories(working);
   write_file_atomically(working / "state.json", R"({"settings": 5, "images": "many"})");
-  encode_shard(plain_, model_with_vae(), {}, encoded_, log_);
+  encode_shard(plain_, tiny_model_with_vae(), {}, encoded_, log_);
 }
 
 TEST_F(ShardEncoderTest, InPlaceAndAgain) {
-  encode_shard(plain_, model_with_vae(), {}, encoded_, log_);
-  encode_shard(plain_, model_with_vae(), {}, plain_, log_);
+  encode_shard(plain_, tiny_model_with_vae(), {}, encoded_, log_);
+  encode_shard(plain_, tiny_model_with_vae(), {}, plain_, log_);
   EXPECT_EQ(bytes(plain_), bytes(encoded_));
-  encode_shard(plain_, model_with_vae(2), {}, plain_, log_);
-  EXPECT_EQ(ShardFile(plain_).moments_format()->encoder, autoencoder_digest(model_with_vae(2)));
+  encode_shard(plain_, tiny_model_with_vae(2), {}, plain_, log_);
+  EXPECT_EQ(ShardFile(plain_).moments_format()->encoder, autoencoder_digest(tiny_model_with_vae(2)));
 }
 
 TEST_F(ShardEncoderTest, AModelWithoutAutoencoderWeightsGivesTextStatesAlone) {
@@ -156,7 +141,7 @@ TEST_F(ShardEncoderTest, AModelWithoutAutoencoderWeightsGivesTextStatesAlone) {
 }
 
 TEST_F(ShardEncoderTest, NumbersBeyondFloat16AreRefusedAndNothingIsLeft) {
-  const DiffusionModel model = model_with_vae();
+  const DiffusionModel model = tiny_model_with_vae();
   {
     const at::NoGradGuard no_grad;
     for (const auto& item : model.text_encoder->named_parameters()) {

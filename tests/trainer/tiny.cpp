@@ -38,14 +38,30 @@ DiffusionModel tiny_model(const std::string& prediction_type) {
   return make_model(config, tokenizer, SeedTree(1));
 }
 
-void write_tiny_shard(const std::filesystem::path& path, const std::string& name, int images) {
+DiffusionModel tiny_model_with_vae(std::uint64_t seed) {
+  ModelConfig config = tiny_config();
+  config.autoencoder = "AutoencoderKL";
+  config.vae.sample_size = 8;
+  config.vae.block_out_channels = {8, 16};
+  config.vae.layers_per_block = 1;
+  config.vae.norm_num_groups = 4;
+  config.unet.sample_size = 4;
+  config.unet.in_channels = config.unet.out_channels = 4;
+  const std::shared_ptr<Tokenizer> tokenizer = tiny_model().tokenizer;
+  config.text_encoder.vocab_size = tokenizer->vocab_size();
+  return make_model(config, tokenizer, SeedTree(seed));
+}
+
+void write_tiny_shard(const std::filesystem::path& path, const std::string& name, int images,
+                      const std::vector<ImageSize>& sizes) {
   static const std::array<std::string, 3> colours = {"red", "green", "blue"};
-  ShardWriter writer(path, {name, "drawn by a test", "", "public domain"}, 8, 8, 3);
+  ShardWriter writer(path, {name, "drawn by a test", "", "public domain"}, sha256("drawn by a test"));
   for (int i = 0; i < images; ++i) {
     const std::size_t colour = static_cast<std::size_t>(i) % colours.size();
     Sample sample;
-    sample.image = {8, 8, 3, std::vector<std::uint8_t>(8 * 8 * 3, 255)};
-    for (int pixel = 0; pixel < 8 * 8; ++pixel) {
+    const auto [height, width] = sizes[static_cast<std::size_t>(i) % sizes.size()];
+    sample.image = {height, width, 3, std::vector<std::uint8_t>(static_cast<std::size_t>(height) * width * 3, 255)};
+    for (int pixel = 0; pixel < height * width; ++pixel) {
       for (std::size_t channel = 0; channel < 3; ++channel) {
         const int shade = channel == colour ? 250 : (i * 7 + pixel) % 64;
         sample.image.pixels[static_cast<std::size_t>(pixel) * 3 + channel] = static_cast<std::uint8_t>(shade);

@@ -9,12 +9,15 @@
 #include <cmath>
 #include <csignal>
 #include <limits>
+#include <set>
 
 #include "core/error.hpp"
 #include "core/signals.hpp"
 #include "tests/launch/mpi_main.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/trainer/tiny.hpp"
+#include "trainer/batch.hpp"
+#include "trainer/shard_encoder.hpp"
 #include "trainer/trainer.hpp"
 
 namespace soup {
@@ -85,8 +88,8 @@ class TrainerMpi : public testing::Test {
 
   TrainJob job(const std::string& name, const TrainConfig& config) const { return test::tiny_job(root_, name, config); }
 
-  Trained train(const TrainJob& job, Communicator& group) {
-    DiffusionModel model = test::tiny_model();
+  Trained train(const TrainJob& job, Communicator& group) { return train(job, group, test::tiny_model()); }
+  Trained train(const TrainJob& job, Communicator& group, DiffusionModel model) {
     Trainer trainer(model, images_, {}, job, group, log_);
     trainer.run();
     Trained result{values_of(model), {}, {}};
@@ -120,6 +123,73 @@ class TrainerMpi : public testing::Test {
     EXPECT_EQ(a.losses, b.losses);
   }
 
+  void expect_near(const Trained& together, const Trained& alone) {
+    ASSERT_EQ(together.losses.size(), 10U);
+    ASSERT_EQ(alone.losses.size(), 10U);
+    for (std::size_t step = 0; step < alone.losses.size(); ++step) {
+      // Only the order of float32 sums differs: by up to 1.5e-7 of the loss, and 2.4e-7 in weights that moved by 1e-2.
+      // The limits are several times that.
+      EXPECT_NEAR(together.losses[step], alone.losses[step], 1e-6 * alone.losses[step]) << "step " << step;
+    }
+    EXPECT_LE(largest_difference(together.weights, alone.weights), 2.5e-6);
+    EXPECT_LE(largest_difference(together.ema, alone.ema), 2.5e-6);
+    if (group_.size() == 1) {
+      expect_same_bits(together, alone);
+    }
+  }
+
+  // From here on images are of three sizes, and the shard holds this model's latents and text states.
+  void use_encoded_buckets(const DiffusionModel& model) {
+    agreed(group_, [&] {
+      if (group_.rank() == 0) {
+        test::write_tiny_shard(root_ / "buckets.h5", "squares", 66, {{8, 8}, {4, 16}, {12, 4}});
+        encode_shard(root_ / "buckets.h5", model, {.type = FloatType::f32}, root_ / "encoded.h5", log_);
+      }
+    });
+    images_ = test::tiny_images(root_ / "encoded.h5");
+    ASSERT_EQ(images_->buckets().size(), 3U);
+  }
+
+  // What the ranks make of one batch, together, is what one rank makes of it: returned.
+  Batch expect_shares_of(const DiffusionModel& model, CachedInputs cached, std::uint64_t counter) {
+    const TrainConfig config = training();
+    const std::int64_t share = config.batch / group_.size();
+    BatchMaker maker(images_, config, SeedTree(7), "squares", model, cached);
+    Batch whole = maker.make(counter, config.batch);
+    const Batch mine = maker.make(counter + static_cast<std::uint64_t>(group_.rank() * share), share);
+    const auto expect_together = [&](const at::Tensor& part, const at::Tensor& all) {
+      ASSERT_EQ(part.defined(), all.defined());
+      if (!all.defined()) {
+        return;
+      }
+      at::Tensor gathered = at::empty_like(all);
+      const auto bytes = [](const at::Tensor& tensor) {
+        return std::span(static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes());
+      };
+      group_.all_gather(bytes(part), bytes(gathered));
+      EXPECT_TRUE(at::equal(gathered, all));
+    };
+    expect_together(mine.images, whole.images);
+    expect_together(mine.moments, whole.moments);
+    expect_together(mine.latent_noise, whole.latent_noise);
+    expect_together(mine.noise.added, whole.noise.added);
+    expect_together(mine.timesteps, whole.timesteps);
+    expect_together(mine.text_states, whole.text_states);
+    const auto lines = [](const std::vector<std::string>& captions) {
+      std::string text;
+      for (const std::string& caption : captions) {
+        text += caption + "\n";
+      }
+      return text;
+    };
+    std::string together;
+    for (const std::string& text : all_gather_text(group_, lines(mine.captions))) {
+      together += text;
+    }
+    EXPECT_EQ(together, lines(whole.captions));
+    return whole;
+  }
+
   // The error that this training ends with on this rank, of any kind; "" if it ends well.
   std::string failure(DiffusionModel& model, const TrainJob& job, ExitCode code) {
     try {
@@ -138,38 +208,36 @@ testing::AssertionResult has(const std::string& text, const std::string& part) {
 }
 
 TEST_F(TrainerMpi, SharesOfTheRanksAreTheBatchOfOneRank) {
-  const TrainConfig config = training();
-  constexpr std::uint64_t counter = 36;
-  const std::int64_t share = config.batch / group_.size();
-  const DiffusionModel model = test::tiny_model();
-  BatchMaker maker(images_, config, SeedTree(7), "squares", model);
-  const Batch whole = maker.make(counter, config.batch);
-  const Batch mine = maker.make(counter + static_cast<std::uint64_t>(group_.rank() * share), share);
+  const Batch whole = expect_shares_of(test::tiny_model(), {}, 36);
+  EXPECT_TRUE(whole.images.defined());
+}
 
-  const auto expect_together = [&](const at::Tensor& part, const at::Tensor& all) {
-    at::Tensor gathered = at::empty_like(all);
-    const auto bytes = [](const at::Tensor& tensor) {
-      return std::span(static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes());
-    };
-    group_.all_gather(bytes(part), bytes(gathered));
-    EXPECT_TRUE(at::equal(gathered, all));
-  };
-  expect_together(mine.images, whole.images);
-  expect_together(mine.noise.added, whole.noise.added);
-  expect_together(mine.timesteps, whole.timesteps);
-  std::string captions;
-  for (const std::string& caption : mine.captions) {
-    captions += caption + "\n";
+TEST_F(TrainerMpi, SharesOfBatchesOfSeveralSizesAndOfEncodedOnesAreTheBatchOfOneRank) {
+  const DiffusionModel model = test::tiny_model_with_vae();
+  use_encoded_buckets(model);
+  std::set<std::vector<std::int64_t>> shapes;
+  for (const CachedInputs cached : {CachedInputs{}, CachedInputs{.moments = true, .text_states = true}}) {
+    for (std::uint64_t counter = 0; counter < 120; counter += 12) {
+      const Batch whole = expect_shares_of(model, cached, counter);
+      EXPECT_EQ(whole.images.defined(), !cached.moments);
+      EXPECT_EQ(whole.text_states.defined(), cached.text_states);
+      EXPECT_TRUE(whole.latent_noise.defined());
+      shapes.insert(whole.noise.added.sizes().vec());
+    }
   }
-  std::string together;
-  for (const std::string& text : all_gather_text(group_, captions)) {
-    together += text;
-  }
-  std::string expected;
-  for (const std::string& caption : whole.captions) {
-    expected += caption + "\n";
-  }
-  EXPECT_EQ(together, expected);
+  EXPECT_EQ(shapes.size(), 3U);
+}
+
+TEST_F(TrainerMpi, EncodedBucketsAreTrainedAsByOneRank) {
+  use_encoded_buckets(test::tiny_model_with_vae());
+  TrainConfig config = training();
+  config.epsilon = 1e-4;  // as below
+  config.train_text_encoder = false;
+  const Trained together = train(job("buckets", config), group_, test::tiny_model_with_vae());
+  const Trained alone =
+      train(job("buckets-alone-" + std::to_string(group_.rank()), config), *self_, test::tiny_model_with_vae());
+  expect_near(together, alone);
+  expect_same_on_all_ranks(together);
 }
 
 TEST_F(TrainerMpi, CurveAndWeightsAreOneRanks) {
@@ -180,19 +248,8 @@ TEST_F(TrainerMpi, CurveAndWeightsAreOneRanks) {
   const Trained together = train(job("together", config), group_);
   const Trained alone = train_alone(config);
 
-  ASSERT_EQ(together.losses.size(), 10U);
-  ASSERT_EQ(alone.losses.size(), 10U);
-  for (std::size_t step = 0; step < alone.losses.size(); ++step) {
-    // Only the order of float32 sums differs: by up to 1.5e-7 of the loss, and 2.4e-7 in weights that moved by 1e-2.
-    // The limits are several times that.
-    EXPECT_NEAR(together.losses[step], alone.losses[step], 1e-6 * alone.losses[step]) << "step " << step;
-  }
+  expect_near(together, alone);
   EXPECT_GT(largest_difference(alone.weights, values_of(test::tiny_model())), 1e-2);
-  EXPECT_LE(largest_difference(together.weights, alone.weights), 2.5e-6);
-  EXPECT_LE(largest_difference(together.ema, alone.ema), 2.5e-6);
-  if (group_.size() == 1) {
-    expect_same_bits(together, alone);
-  }
 }
 
 TEST_F(TrainerMpi, AllRanksEndWithTheSameBits) {

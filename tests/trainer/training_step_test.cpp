@@ -12,11 +12,13 @@
 #include <limits>
 #include <set>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/trainer/tiny.hpp"
 #include "trainer/autocast.hpp"
 #include "trainer/recompute.hpp"
+#include "trainer/sampler.hpp"
 #include "trainer/trainer.hpp"
 
 namespace soup {
@@ -357,19 +359,35 @@ TEST_F(TrainingStepTest, AResultThatIsNotFiniteChangesNothingAndNothingAfterItDo
   EXPECT_TRUE(at::equal(step.optimizer().second_moment(), moments));
 }
 
+TEST_F(TrainingStepTest, PicturesOnTheWayAreMadeAsTheTrainingSeesTexts) {
+  ModelConfig two_layers = test::tiny_config();
+  const std::shared_ptr<Tokenizer> tokenizer = test::tiny_model().tokenizer;
+  two_layers.text_encoder.vocab_size = tokenizer->vocab_size();
+  two_layers.text_encoder.num_hidden_layers = 2;
+  DiffusionModel model = make_model(two_layers, tokenizer, SeedTree(1));
+  TrainConfig config = test::tiny_training();
+  config.images = config.sample_images = 32;
+  config.warmup_images = 0;
+  config.clip_skip = 2;
+  config.sample_prompts = {"red", "blue"};
+  const TrainJob job = test::tiny_job(folder_.path(), "pictures", config);
+  Trainer trainer(model, images_, {}, job, *self_, log_);
+  trainer.run();
+  const Trainer::EmaScope ema(trainer);
+  const auto picture = [&](std::int64_t clip_skip) {
+    SampleOptions options;
+    options.clip_skip = clip_skip;
+    const InitialNoise noise = sample_noise(model, job.seeds, 0, 2, 8, 8);
+    return image_grid(sample_images(model, config.sample_prompts, noise, options), 2, 2, 2);
+  };
+  ASSERT_NE(picture(1).pixels, picture(2).pixels);
+  write_png(folder_ / "expected.png", picture(2));
+  EXPECT_EQ(read_file(job.folder / "samples/images-000000000032.png"), read_file(folder_ / "expected.png"));
+}
+
 // Latents of an AutoencoderKL are drawn, from their own stream.
 TEST_F(TrainingStepTest, AnAutoencoderKLsLatentsAreDrawn) {
-  ModelConfig config = test::tiny_config();
-  config.autoencoder = "AutoencoderKL";
-  config.vae.sample_size = 8;
-  config.vae.block_out_channels = {8, 16};
-  config.vae.layers_per_block = 1;
-  config.vae.norm_num_groups = 4;
-  config.unet.sample_size = 4;
-  config.unet.in_channels = config.unet.out_channels = 4;
-  auto tokenizer = test::tiny_model().tokenizer;
-  config.text_encoder.vocab_size = tokenizer->vocab_size();
-  DiffusionModel model = make_model(config, tokenizer, SeedTree(1));
+  DiffusionModel model = test::tiny_model_with_vae();
   const TrainConfig training = test::tiny_training();
   const Batch drawn = batch(model, training);
   ASSERT_TRUE(drawn.latent_noise.defined());
