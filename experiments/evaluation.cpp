@@ -33,10 +33,10 @@ std::string name_of(WeightSet weights) {
 std::vector<Image> ensemble_images(const std::vector<DiffusionModel>& models, const std::vector<std::string>& prompts,
                                    const InitialNoise& noise, const SampleOptions& options) {
   const c10::InferenceMode inference;
-  const auto encode = [&models](const std::vector<std::string>& texts) {
+  const auto encode = [&models, &options](const std::vector<std::string>& texts) {
     std::vector<at::Tensor> states;
     for (const DiffusionModel& model : models) {
-      states.push_back(model.encode_text(texts));
+      states.push_back(model.encode_text(texts, nullptr, options.clip_skip));
     }
     return at::cat(states, -1);
   };
@@ -171,7 +171,8 @@ std::vector<DenoisingRecord> Evaluation::denoising(const DiffusionModel& model) 
     images.push_back(shard_image(shards_[shard], image));
     captions.push_back(styled_caption(shards_[shard].caption(image), shards_[shard].style(image)));
   }
-  const std::vector<double> losses = denoising_losses(model, to_tensor(images), captions, seeds_);
+  const std::vector<double> losses =
+      denoising_losses(model, to_tensor(images), captions, seeds_, config_.sampling.clip_skip);
   std::vector<DenoisingRecord> records;
   for (std::size_t i = 0; i < losses.size(); ++i) {
     records.push_back({shards_[denoising_images_[i].shard].origin().name, denoising_images_[i].image, losses[i]});

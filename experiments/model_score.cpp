@@ -31,7 +31,7 @@ std::vector<T> chosen(const std::vector<T>& items, std::size_t shards, Half half
 }
 
 std::vector<double> losses(const DiffusionModel& model, std::span<const ShardFile> shards,
-                           const std::vector<ImagePlace>& places, SeedTree seeds) {
+                           const std::vector<ImagePlace>& places, SeedTree seeds, std::int64_t clip_skip) {
   std::vector<Image> images;
   std::vector<std::string> captions;
   for (const ImagePlace& place : places) {
@@ -39,7 +39,7 @@ std::vector<double> losses(const DiffusionModel& model, std::span<const ShardFil
     captions.push_back(
         styled_caption(shards[place.shard].caption(place.image), shards[place.shard].style(place.image)));
   }
-  return denoising_losses(model, to_tensor(images), captions, seeds);
+  return denoising_losses(model, to_tensor(images), captions, seeds, clip_skip);
 }
 
 std::vector<double> alignments(const DiffusionModel& model, const Scorer& scorer, const std::vector<Prompt>& prompts,
@@ -75,7 +75,8 @@ std::vector<double> score_model(const EvaluationConfig& config, std::span<const 
   if (request.measure == "denoising_loss") {
     const auto count = static_cast<std::uint64_t>(config.denoising_images);
     return losses(load_model(model, request.weights), shards,
-                  chosen(denoising_images(shards, held_out, count, seeds), shards.size(), request.half), seeds);
+                  chosen(denoising_images(shards, held_out, count, seeds), shards.size(), request.half), seeds,
+                  config.sampling.clip_skip);
   }
   if (request.measure != "alignment") {
     throw ConfigError(fmt::format("measure \"{}\" is neither denoising_loss nor alignment", request.measure));

@@ -247,8 +247,9 @@ void Trainer::draw_samples() {
     const EmaScope ema(*this);
     const std::int64_t side = model_.config.unet.sample_size * model_.autoencoder->factor();
     const auto count = static_cast<std::int64_t>(job_.config.sample_prompts.size());
-    const std::vector<Image> images = sample_images(
-        model_, job_.config.sample_prompts, sample_noise(model_, job_.seeds, 0, count, side, side), SampleOptions());
+    const std::vector<Image> images =
+        sample_images(model_, job_.config.sample_prompts, sample_noise(model_, job_.seeds, 0, count, side, side),
+                      {.clip_skip = job_.config.clip_skip});
     const int zoom = side < small_image ? sample_zoom : 1;
     std::filesystem::create_directories(job_.folder / samples_folder);
     write_png(job_.folder / samples_folder / fmt::format("images-{:012}.png", clock_.images),

@@ -55,6 +55,7 @@ class EvaluationTest : public testing::Test {
     auto tokenizer = std::make_shared<Tokenizer>(Tokenizer::learn(captions, 540, 16));
     tiny.text_encoder.vocab_size = tokenizer->vocab_size();
     tiny.text_encoder.max_position_embeddings = tokenizer->max_length();
+    tiny.text_encoder.num_hidden_layers = 2;
     const std::filesystem::path path = folder.path() / name;
     std::filesystem::create_directories(path);
     save_model(path, make_model(tiny, tokenizer, SeedTree(seed)), {});
@@ -121,6 +122,22 @@ TEST_F(EvaluationTest, ScoresOneModelAsInTheRecord) {
   EXPECT_THROW(score("denoising_loss", Half::second), DataError);
   config.scorer.clear();
   EXPECT_THROW(score("alignment", Half::all), ConfigError);
+}
+
+TEST_F(EvaluationTest, ClipSkipIsThatOfTheConfiguration) {
+  train_tiny_scorer();
+  const std::filesystem::path a = model("a", 1);
+  evaluation("one").evaluate({"soup", {a}, WeightSet::raw}, log);
+  const ModelRecord last = record("soup.raw");
+  config.sampling.clip_skip = 2;
+  evaluation("two").evaluate({"soup", {a}, WeightSet::raw}, log);
+  evaluation("two").evaluate({"ensemble", {a, a}, WeightSet::raw}, log);
+  const ModelRecord before = record("soup.raw");
+  EXPECT_NE(sample_values(before, "alignment"), sample_values(last, "alignment"));
+  EXPECT_NE(sample_values(before, "denoising_loss"), sample_values(last, "denoising_loss"));
+  EXPECT_EQ(sample_values(record("ensemble.raw"), "alignment"), sample_values(before, "alignment"));
+  EXPECT_EQ(score_model(config, shards, held_out, SeedTree(4), a, {"denoising_loss", WeightSet::raw, Half::all}),
+            sample_values(before, "denoising_loss"));
 }
 
 TEST(Halves, ShareOutTheItems) {

@@ -64,6 +64,10 @@ TEST_F(ExperimentTest, AppliesOverrides) {
               AllOf(StartsWith("--set ingredients.bach=1: ingredients.bach: unknown key"), HasSubstr("\"batch\"")));
 }
 
+TEST_F(ExperimentTest, ModelsAreEvaluatedWithTheTextStatesTheyWereTrainedWith) {
+  EXPECT_EQ(load({"ingredients.clip_skip=2"}).evaluation.sampling.clip_skip, 2);
+}
+
 TEST_F(ExperimentTest, WantsItsSchema) {
   EXPECT_THAT(refusal_of("name: x\n"),
               AllOf(HasSubstr("x.yaml:1: schema: this key is required"), HasSubstr("schema: 1")));
