@@ -145,7 +145,14 @@ void Trainer::check_same_start() const {
 
 // One optimizer step; returns the loss over the whole batch.
 double Trainer::step(const Batch& batch) {
+  const bool all_fitted = step_.truncated_captions() == 0;
   const StepResult result = step_.accumulate(batch);
+  if (all_fitted && step_.truncated_captions() > 0) {
+    log_.warn(
+        fmt::format("{}: there are captions longer than the {} tokens that the text encoder takes; their ends "
+                    "are lost",
+                    job_.title, model_.tokenizer->max_length()));
+  }
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
     throw_non_finite(result.loss);
   }

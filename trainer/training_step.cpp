@@ -60,13 +60,13 @@ at::Tensor TrainingStep::latents_of(const Batch& batch, std::int64_t first, std:
   return model_.autoencoder->latents(moments, part_of(batch.latent_noise, first, count, model_.device()));
 }
 
-at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) const {
+at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) {
   if (batch.text_states.defined()) {
     return part_of(batch.text_states, first, count, model_.device());
   }
   const std::vector<std::string> captions(batch.captions.begin() + first, batch.captions.begin() + first + count);
   const at::AutoGradMode train(config_.train_text_encoder);
-  return model_.encode_text(captions, nullptr, config_.clip_skip);
+  return model_.encode_text(captions, &truncated_captions_, config_.clip_skip);
 }
 
 StepResult TrainingStep::accumulate(const Batch& batch) {

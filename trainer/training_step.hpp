@@ -32,10 +32,12 @@ class TrainingStep {
 
   [[nodiscard]] FlatState& state() { return state_; }
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
+  // Captions so far that were longer than the text encoder takes, in this rank's shares.
+  [[nodiscard]] std::int64_t truncated_captions() const { return truncated_captions_; }
 
  private:
   [[nodiscard]] at::Tensor latents_of(const Batch& batch, std::int64_t first, std::int64_t count) const;
-  [[nodiscard]] at::Tensor text_of(const Batch& batch, std::int64_t first, std::int64_t count) const;
+  [[nodiscard]] at::Tensor text_of(const Batch& batch, std::int64_t first, std::int64_t count);
 
   DiffusionModel& model_;
   TrainConfig config_;
@@ -43,6 +45,7 @@ class TrainingStep {
   DenoisingObjective objective_;
   FlatState state_;
   AdamW optimizer_;
+  std::int64_t truncated_captions_ = 0;
 };
 
 }  // namespace soup

@@ -85,6 +85,19 @@ TEST_F(TrainingStepTest, MicroBatchesAddUpToTheBatch) {
   }
 }
 
+TEST_F(TrainingStepTest, CaptionsThatAreCutAreCounted) {
+  TrainConfig config = test::tiny_training();
+  DiffusionModel model = test::tiny_model();
+  TrainingStep step(model, config, *self_);
+  Batch texts = batch(model, config);
+  step.accumulate(texts);
+  EXPECT_EQ(step.truncated_captions(), 0);
+  texts.captions[0] = texts.captions[5] = "red green blue red green blue red green blue";
+  config.micro_batch = 4;
+  step.accumulate(texts);
+  EXPECT_EQ(step.truncated_captions(), 2);
+}
+
 TEST_F(TrainingStepTest, RecomputedActivationsGiveTheSameGradients) {
   TrainConfig config = test::tiny_training();
   const auto [kept, loss] = gradients(config);
