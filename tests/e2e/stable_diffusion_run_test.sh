@@ -87,6 +87,17 @@ cmp -s "$work/run/soup/vae/diffusion_pytorch_model.safetensors" "$work/run/base/
   "$soup" diff "$work/run/base" "$work/run/soup" > "$work/diff.log" || fail "diff ended with $?"
 "$soup" verify "$work/run" > "$work/verify.log" 2>&1 || { cat "$work/verify.log"; fail "verify ended with $?"; }
 
+# The same training that keeps its average, or its last weights, alone: those of the two that the run kept.
+for kept in ema raw; do
+  "$soup" train "$work/experiment.yaml" --base --set "run_folder=$work/$kept" --set "ingredients.keep_weights=$kept" > "$work/kept.log" 2>&1 &&
+    "$soup" train "$work/experiment.yaml" --shard oxygen --set "run_folder=$work/$kept" --set "ingredients.keep_weights=$kept" \
+      >> "$work/kept.log" 2>&1 || { cat "$work/kept.log"; fail "training for $kept ended with $?"; }
+  [[ ! -e $work/$kept/ingredients/oxygen/unet_ema ]] || fail "keep_weights $kept kept both"
+done
+weights=diffusion_pytorch_model.safetensors
+cmp "$work/ema/ingredients/oxygen/unet/$weights" "$work/run/ingredients/oxygen/unet_ema/$weights" || fail "ema is not the average"
+cmp "$work/raw/ingredients/oxygen/unet/$weights" "$work/run/ingredients/oxygen/unet/$weights" || fail "raw is not the last weights"
+
 # The base, the soup, and the soup as a single file and back: samples from the same noise.
 sample() { # MODEL NAME
   "$soup" sample --model "$1" --prompt "computer, oxygen style" --prompt "folder" --sampler euler --steps 6 --guidance 4 \

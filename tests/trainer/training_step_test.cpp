@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "core/error.hpp"
@@ -191,6 +193,41 @@ TEST_F(TrainingStepTest, TheTextEncoderHasItsOwnRate) {
   EXPECT_FALSE(trains_text(config));
   config.text_encoder_learning_rate = 1e-4;
   EXPECT_TRUE(trains_text(config));
+}
+
+TEST_F(TrainingStepTest, CaptionsAreLeftOutAsOftenAsTheyShould) {
+  const DiffusionModel model = test::tiny_model();
+  TrainConfig config = test::tiny_training();
+  config.batch = 4000;
+  config.style_dropout = 0.0;
+  const auto empty = [&](double dropout) {
+    config.caption_dropout = dropout;
+    return std::ranges::count(batch(model, config).captions, "");
+  };
+  EXPECT_EQ(empty(0.0), 0);
+  EXPECT_EQ(empty(1.0), 4000);
+  // Five standard deviations of a binomial of 4,000 draws.
+  EXPECT_NEAR(static_cast<double>(empty(0.1)), 400.0, 5.0 * std::sqrt(4000.0 * 0.1 * 0.9));
+}
+
+TEST_F(TrainingStepTest, LongGradientsAreCutToTheLimitAndShortOnesAreNot) {
+  TrainConfig config = test::tiny_training();
+  config.clip_norm = 0.0;
+  DiffusionModel model = test::tiny_model();
+  TrainingStep step(model, config, *self_);
+  const StepResult result = step.accumulate(batch(model, config));
+  ASSERT_GT(result.gradient_norm, 0.0);
+  const at::Tensor whole = step.state().gradients().clone();
+  const auto scaled = [&](double limit) {
+    step.state().gradients().copy_(whole);
+    step.state().scale_gradients(limit, result.gradient_norm);
+    return step.state().gradients().clone();
+  };
+  EXPECT_TRUE(at::equal(scaled(0.0), whole)) << "0: no limit";
+  EXPECT_TRUE(at::equal(scaled(2.0 * result.gradient_norm), whole));
+  const at::Tensor cut = scaled(0.5 * result.gradient_norm);
+  EXPECT_NEAR(cut.norm().item<double>(), 0.5 * result.gradient_norm, 1e-5 * result.gradient_norm);
+  EXPECT_LE(difference(2.0 * cut, whole), 1e-5) << "the direction stays";
 }
 
 TEST_F(TrainingStepTest, NoiseOptionsChangeWhatTheyShould) {
