@@ -58,6 +58,9 @@ function(soup_test name)
     target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${work}")
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT})
+    if(SOUP_SANITIZE) # as the system's allocator, which tests ask for more than there is
+      set_tests_properties(${name} PROPERTIES ENVIRONMENT ASAN_OPTIONS=allocator_may_return_null=1)
+    endif()
     if(ARG_LABEL STREQUAL gpu) # else a test that needs a GPU and finds none would count as passed
       set_tests_properties(${name} PROPERTIES SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
     endif()

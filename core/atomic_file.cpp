@@ -202,6 +202,17 @@ void remove_partials(const std::filesystem::path& folder) {
   }
 }
 
+void require_place_for(const fs::path& file) {
+  std::error_code error;
+  if (fs::is_directory(file, error)) {
+    throw DataError(file, "is a folder, where a file is to be written", "give the name of a file");
+  }
+  if (const fs::path folder = folder_of(file); !fs::is_directory(folder, error)) {
+    throw DataError(file, "cannot be written: there is no folder " + folder.string(),
+                    "check the path; every folder on it must exist");
+  }
+}
+
 void write_file_atomically(const fs::path& path, std::string_view content) {
   AtomicFile file(path);
   file.write(content);

@@ -80,6 +80,9 @@ class AtomicFolder {
 // have their partial name. Only for who alone writes there. Throws DataError.
 void remove_partials(const std::filesystem::path& folder);
 
+// For long work, before it: throws DataError where a file could not get this name, because its folder is missing or a
+// folder has the name.
+void require_place_for(const std::filesystem::path& file);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 // Whole file as text; throws DataError if it cannot be read or is larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uintmax_t max_bytes = 1ULL << 30);

@@ -64,13 +64,13 @@ Digest identity_of(const CaptionedSource& source, const ShardOrigin& origin, con
 // Lines that wait in the half-made shard's folder until it is whole.
 class Notes {
  public:
-  Notes(const fs::path& folder, const fs::path& output, std::uint64_t bytes)
+  Notes(const fs::path& folder, fs::path final_path, std::uint64_t bytes)
       : path_(folder / "notes.jsonl"),
-        final_path_(output.native() + ".notes.jsonl"),
-        file_(path_, O_RDWR | O_CREAT | O_APPEND, output),
+        final_path_(std::move(final_path)),
+        file_(path_, O_RDWR | O_CREAT | O_APPEND, final_path_),
         bytes_(bytes) {
     if (ftruncate(file_.get(), static_cast<off_t>(bytes)) != 0) {
-      throw DataError(output, "cannot go back to what was saved of its notes: " + errno_text(errno));
+      throw DataError(final_path_, "cannot go back to what was saved of it: " + errno_text(errno));
     }
   }
   void add(const std::string& item, const char* kind, const std::string& why) {
@@ -126,9 +126,11 @@ class CaptionedImport {
         options_(options),
         path_(path),
         log_(log),
+        total_(source.total().value_or(0)),
         writer_(path, origin, identity_of(source, origin, captioned, options, fields)),
-        notes_(writer_.folder(), path, resume()),
-        progress_(log, "import " + options.shard, source.total().value_or(0), "images", report_.files),
+        notes_(writer_.folder(), options.notes.empty() ? fs::path(path.native() + ".notes.jsonl") : options.notes,
+               resume()),
+        progress_(log, "import " + options.shard, total_, "items", report_.files),
         saved_(Clock::now()) {}
 
   ImportReport run() {
@@ -274,7 +276,10 @@ class CaptionedImport {
     const bool caption = std::string_view(pending.kind) == "caption";
     if (caption ? captioned_.missing_caption == MissingCaption::refuse : captioned_.on_broken == OnBroken::refuse) {
       refuse(pending.name + ": " + why,
-             caption ? "give it one, or choose missing_caption skip or empty" : "mend it, or choose on_broken skip");
+             caption
+                 ? "give it one, name the caption_key under which its metadata has one, or choose missing_caption skip "
+                   "or empty"
+                 : "mend it, or choose on_broken skip");
     }
     notes_.add(pending.name, pending.kind, why);
     if (caption) {
@@ -294,7 +299,7 @@ class CaptionedImport {
     if (static_cast<double>(report_.unreadable) > options_.max_broken_fraction * static_cast<double>(items)) {
       refuse(fmt::format("{} of {} items cannot be imported, more than the fraction {} that is allowed; the first: {}",
                          report_.unreadable, items, options_.max_broken_fraction, report_.broken.front()),
-             "mend them, or allow a larger max_broken_fraction");
+             "mend them, or allow a larger max_broken_fraction: all are then listed beside the shard");
     }
   }
 
@@ -314,9 +319,14 @@ class CaptionedImport {
   }
 
   void finish() {
-    if (writer_.images() > 0) {
-      save();  // from here on a stop loses no decoded image
+    if (writer_.images() == 0) {
+      const std::string first = report_.broken.empty() ? "" : "; the first that is broken: " + report_.broken.front();
+      refuse(fmt::format("has no images for the shard: of its {} items {} are unreadable, {} too small, {} without a "
+                         "caption{}",
+                         report_.files, report_.unreadable, report_.too_small, report_.without_caption, first),
+             "is this the right source?");
     }
+    save();  // from here on a stop loses no decoded image
     writer_.finish([this] { report_.notes = notes_.finish(); });
     if (report_.wrong_extension > 0) {
       log_.warn(fmt::format("{}: the extensions of {} pictures are not those of their content; {} names them",
@@ -333,6 +343,7 @@ class CaptionedImport {
   ImportReport report_;
   SourcePlace done_;  // behind the last item that was taken
   bool ever_saved_ = false;
+  std::uint64_t total_;  // 0: not known; read before anything is written
   ShardWriter writer_;
   Notes notes_;
   Progress progress_;

@@ -76,6 +76,7 @@ struct ImportOptions {
   int workers = 2;                    // decoding processes
   double seconds_per_image = 10.0;    // processor time; an image that takes longer is reported and skipped
   double max_broken_fraction = 0.05;  // more unreadable images than this: DataError
+  std::filesystem::path notes = {};   // of folders and tars: the list of skipped items; empty: <path>.notes.jsonl
 };
 
 struct ImportReport {
@@ -104,7 +105,7 @@ ImportReport import_idx(const IdxSource& source, const ImportOptions& options, c
                         Log& log);
 
 // These keep what is done in `<path>.partial` when they are stopped (Interrupted) or killed, and go on from there when
-// they are called again; the result is the same. Skipped items are listed in `<path>.notes.jsonl`, one JSON object a
+// they are called again; the result is the same. Skipped items are listed in `options.notes`, one JSON object a
 // line: item, kind (broken, small, caption, extension), why. Memory does not grow with the number of images, but for
 // what image_folder.hpp and webdataset.hpp say.
 ImportReport import_folder(const FolderSource& source, const ImportOptions& options, const std::filesystem::path& path,

@@ -40,11 +40,18 @@ ShardOrigin checked(const std::filesystem::path& path, ShardOrigin origin) {
   return origin;
 }
 
+const std::filesystem::path& with_place(const std::filesystem::path& path) {
+  require_place_for(path);
+  return path;
+}
+
 }  // namespace
 
 struct ShardWriter::Impl {
   Impl(const std::filesystem::path& final_path, ShardOrigin shard_origin, std::optional<Digest> identity)
-      : path(final_path), origin(checked(final_path, std::move(shard_origin))), spool(final_path, identity) {}
+      : path(with_place(final_path)),
+        origin(checked(final_path, std::move(shard_origin))),
+        spool(final_path, identity) {}
 
   std::filesystem::path path;
   ShardOrigin origin;

@@ -31,7 +31,8 @@ std::string take_vips_error() {
   std::string text = vips_error_buffer();
   vips_error_clear();
   std::replace(text.begin(), text.end(), '\n', ' ');
-  return text.substr(0, 300);
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text.empty() ? "libvips does not say why" : text.substr(0, 300);
 }
 
 bool decoder_started() {

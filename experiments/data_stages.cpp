@@ -18,8 +18,11 @@ namespace soup {
 
 namespace {
 
-void import_one(const RunContext& context, const ShardSpec& spec, const std::filesystem::path& path) {
+// `shard`: the stage's own file, beside which the list of skipped items lies; `path` may be one on the way to it.
+void import_one(const RunContext& context, const ShardSpec& spec, const std::filesystem::path& shard,
+                const std::filesystem::path& path) {
   ImportOptions options;
+  options.notes = shard.string() + ".notes.jsonl";
   options.shard = spec.name;
   options.resolution = context.experiment.data.resolution;
   options.workers = context.threads();
@@ -63,7 +66,7 @@ void import_and_encode(const RunContext& context, const ShardSpec& spec, const D
   const std::filesystem::path images = path.string() + ".images";
   const std::filesystem::path key_file = images.string() + ".key";
   if (!std::filesystem::exists(key_file) || read_file(key_file) != key.hex()) {
-    import_one(context, spec, images);
+    import_one(context, spec, path, images);
     write_file_atomically(key_file, key.hex());
   }
   const EncodeReport report =
@@ -174,7 +177,7 @@ void run_imports(const RunContext& context) {
         if (context.experiment.data.latents && !stage->is_base_shard) {
           import_and_encode(context, shard, key, path);
         } else {
-          import_one(context, shard, path);
+          import_one(context, shard, path, path);
         }
         return StageResult{ShardFile(path).root()};
       });

@@ -33,6 +33,7 @@ void derive(Experiment& experiment, const YamlNode& root) {
   if (experiment.run_folder.empty()) {
     experiment.run_folder = std::filesystem::path("runs") / experiment.name;
   }
+  // Models are evaluated with the text states that they were trained with.
   experiment.evaluation.sampling.clip_skip = experiment.ingredients.clip_skip;
   if (experiment.base.model) {
     return;

@@ -62,6 +62,10 @@ void check_source(const Checker& check, const std::string& path, const ShardSpec
                    "give the bare name, and use root for a folder elsewhere");
       }
     }
+  } else if (const auto* tars = std::get_if<TarsSource>(&shard.source)) {
+    if (tars->tars.tars.empty()) {
+      check.fail(path + ".webdataset.tars", "names no tar", "list them, as [photos/{00000..00009}.tar]");
+    }
   } else if (const auto* idx = std::get_if<IdxSource>(&shard.source)) {
     if (idx->class_names.empty()) {
       check.fail(path + ".idx.class_names", "no class names", "list one caption per class, in the order of the labels");
@@ -103,6 +107,16 @@ void check_train(const Checker& check, const std::string& path, const TrainConfi
                fmt::format("a batch of {} cannot be split over {} ranks (launch.ranks_per_group)", train.batch,
                            ranks_per_group),
                fmt::format("write a multiple of {}", ranks_per_group));
+  }
+  if (train.micro_batch > train.batch) {
+    check.fail(path + ".micro_batch",
+               fmt::format("{} images at a time, but a batch has only {}", train.micro_batch, train.batch),
+               "leave it out for a rank's whole share of the batch");
+  }
+  if (train.keep_weights == "ema" && train.ema_halflife_images == 0) {
+    check.fail(path + ".keep_weights",
+               "ema stands beside ema_halflife_images: 0, and an average without memory is none",
+               "write raw, or a half-life as 10000");
   }
   if (train.warmup_images > train.images) {
     check.fail(
@@ -231,6 +245,11 @@ void check_base(const Checker& check, const Experiment& experiment) {
 
 void check_evaluation(const Checker& check, const Experiment& experiment) {
   const EvaluationConfig& evaluation = experiment.evaluation;
+  const std::string& sampler = evaluation.sampling.sampler.sampler;
+  if (evaluation.sampling.sampler.karras && sampler != "euler" && sampler != "dpmpp_2m") {
+    check.fail("evaluation.karras", fmt::format("stands beside sampler: {}, which has no noise levels", sampler),
+               "write sampler: euler or dpmpp_2m");
+  }
   if (evaluation.grid_prompts > evaluation.prompts) {
     check.fail("evaluation.grid_prompts", fmt::format("{} columns of the picture, but only {} prompts are evaluated",
                                                       evaluation.grid_prompts, evaluation.prompts));

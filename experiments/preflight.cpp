@@ -3,14 +3,21 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <variant>
 
 #include "core/atomic_file.hpp"
+#include "core/text.hpp"
 #include "data/shard_file.hpp"
 #include "experiments/model_size.hpp"
 #include "experiments/yaml_parser.hpp"
 #include "launch/topology.hpp"
+#include "merge/model_folder.hpp"
+#include "trainer/config_reader.hpp"
+#include "trainer/noise_schedule.hpp"
+#include "trainer/sampling_plan.hpp"
 
 namespace soup {
 
@@ -132,6 +139,69 @@ void check_base(const Experiment& experiment) {
   }
 }
 
+// What the ingredients and their evaluation ask of the base, known before hours of training.
+void check_demands(const Experiment& experiment, const ScheduleConfig& base, const TextEncoderConfig& text) {
+  const TrainConfig& train = experiment.ingredients;
+  if (train.clip_skip > text.num_hidden_layers) {
+    throw ConfigError(fmt::format("ingredients.clip_skip is {}, but the base's text encoder has {} layers",
+                                  train.clip_skip, text.num_hidden_layers),
+                      "1 is the last layer's state, 2 that of the one before");
+  }
+  const ScheduleConfig schedule = base.adapted(train.prediction_type, train.zero_terminal_snr);
+  if (const std::string problem = schedule.problem(); !problem.empty()) {
+    throw ConfigError(fmt::format("ingredients: their noise schedule would be impossible: {}", problem),
+                      "set ingredients.prediction_type, or leave zero_terminal_snr out");
+  }
+  if (experiment.evaluation.prompts > 0) {
+    make_sampling_plan(NoiseSchedule(schedule), experiment.evaluation.sampling.sampler);
+  }
+}
+
+// Patterns over the names of a finished base's tensors, as the training matches them.
+void check_frozen(const Experiment& experiment, const fs::path& folder) {
+  if (experiment.ingredients.frozen.empty()) {
+    return;
+  }
+  const ModelFolder model = open_model(folder);
+  std::vector<std::string> names;
+  for (const char* part : {"unet", "text_encoder"}) {
+    const ModelPart* found = model.find(part);
+    if (found == nullptr || (part == std::string_view("text_encoder") && !experiment.ingredients.train_text_encoder)) {
+      continue;
+    }
+    const Weights weights = open_part(model, *found);
+    for (const WeightTensor& tensor : weights.tensors()) {
+      constexpr std::string_view prefix = "text_model.";  // which transformers 4 writes, and 5 does not
+      names.push_back(fmt::format("{}.{}", part,
+                                  tensor.name.starts_with(prefix) ? tensor.name.substr(prefix.size()) : tensor.name));
+    }
+  }
+  for (const std::string& pattern : experiment.ingredients.frozen) {
+    if (std::ranges::none_of(names, [&pattern](const std::string& name) { return matches_pattern(name, pattern); })) {
+      throw ConfigError(fmt::format("ingredients.frozen: the pattern \"{}\" matches no parameter of {} that would be "
+                                    "trained",
+                                    pattern, folder.string()),
+                        "names begin with unet. or, where it is trained, text_encoder.; * stands for any text");
+    }
+  }
+}
+
+void check_ingredients(const Experiment& experiment) {
+  if (experiment.data.shards.empty()) {
+    return;
+  }
+  if (!experiment.base.model) {
+    check_demands(experiment, experiment.base.architecture.schedule, experiment.base.architecture.text_encoder);
+    return;
+  }
+  const fs::path& folder = *experiment.base.model;
+  const fs::path schedule = folder / "scheduler" / "scheduler_config.json";
+  const fs::path text = folder / "text_encoder" / "config.json";
+  check_demands(experiment, ScheduleConfig::from_json(read_config_file(schedule), schedule.string()),
+                TextEncoderConfig::from_json(read_config_file(text), text.string()));
+  check_frozen(experiment, folder);
+}
+
 // The nearest ancestor that exists must be a folder one may write into.
 void check_writable(const fs::path& run_folder) {
   fs::path existing = fs::absolute(run_folder);
@@ -215,7 +285,10 @@ std::vector<Error> preflight(const Experiment& experiment, int ranks) {
   for (const ShardSpec& shard : experiment.data.shards) {
     problems.collect([&] { check_source(shard, experiment.data, factor); });
   }
-  problems.collect([&] { check_base(experiment); });
+  problems.collect([&] {
+    check_base(experiment);
+    check_ingredients(experiment);
+  });
   problems.collect([&] { check_scorer(experiment); });
   return problems.take();
 }

@@ -91,6 +91,14 @@ std::string AutoencoderKLConfig::problem() const {
       !text.empty()) {
     return text;
   }
+  if (std::string text = first_above(most_layers, {{"layers_per_block", layers_per_block}}); !text.empty()) {
+    return text;
+  }
+  if (std::string text =
+          first_above(widest_layer, {{"in_channels", in_channels}, {"latent_channels", latent_channels}});
+      !text.empty()) {
+    return text;
+  }
   if (in_channels != out_channels) {
     return fmt::format("in_channels = {} and out_channels = {} must be equal: an image is decoded to what it was",
                        in_channels, out_channels);
@@ -100,6 +108,9 @@ std::string AutoencoderKLConfig::problem() const {
                        most_levels_of_autoencoder);
   }
   for (std::size_t i = 0; i < block_out_channels.size(); ++i) {
+    if (block_out_channels[i] > widest_layer) {
+      return fmt::format("block_out_channels[{}] = {} must be at most {}", i, block_out_channels[i], widest_layer);
+    }
     if (block_out_channels[i] < 1 || block_out_channels[i] % norm_num_groups != 0) {
       return fmt::format("block_out_channels[{}] = {} is not a positive multiple of norm_num_groups = {}", i,
                          block_out_channels[i], norm_num_groups);

@@ -121,7 +121,7 @@ Batch BatchMaker::make(std::uint64_t first_counter, std::int64_t count) {
     const TextStatesFormat& format = *images_->text_states_format();
     batch.text_states = stacked(states, format.type, {format.tokens, format.width});
   } else {
-    batch.token_ids = model_.tokenize(batch.captions);
+    batch.token_ids = model_.tokenize(batch.captions, &batch.truncated);
   }
   if (autoencoder.samples()) {
     batch.latent_noise = normal("latent", first_counter, shape);

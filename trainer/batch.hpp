@@ -25,6 +25,7 @@ struct Batch {
   at::Tensor timesteps;               // int64 [N]
   std::vector<std::string> captions;  // what the text encoder is given: dropped, plain or styled
   at::Tensor token_ids;               // int64 [N, L]: the captions' tokens; undefined where text_states are
+  std::int64_t truncated = 0;         // captions longer than the text encoder takes, of those tokenized
   at::Tensor text_states;             // float [N, L, D]: what it made of them, read from the shards, or undefined
 
   // All tensors in page-locked memory, from which a GPU copies them while it computes.

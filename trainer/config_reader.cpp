@@ -4,10 +4,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "core/atomic_file.hpp"
 
 namespace soup {
+namespace {
+
+// nlohmann reads what is beyond std::int64_t as unsigned, and would wrap it.
+bool is_whole(const nlohmann::json& value) {
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max());
+}
+
+}  // namespace
 
 ConfigReader::ConfigReader(const nlohmann::json& json, std::string where, std::string what)
     : json_(json), where_(std::move(where)), what_(std::move(what)) {
@@ -32,7 +42,7 @@ std::int64_t ConfigReader::integer(const std::string& key, std::int64_t fallback
   if (value == nullptr) {
     return fallback;
   }
-  if (!value->is_number_integer()) {
+  if (!is_whole(*value)) {
     fail(key, "an integer");
   }
   return value->get<std::int64_t>();
@@ -87,7 +97,7 @@ std::vector<std::int64_t> ConfigReader::integers(const std::string& key, const s
   if (value == nullptr) {
     return fallback;
   }
-  if (!value->is_array() || !std::ranges::all_of(*value, [](const auto& item) { return item.is_number_integer(); })) {
+  if (!value->is_array() || !std::ranges::all_of(*value, is_whole)) {
     fail(key, "a list of integers");
   }
   return value->get<std::vector<std::int64_t>>();
@@ -140,7 +150,7 @@ void ConfigReader::finish() const {
 
 nlohmann::json read_config_file(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) {
-    throw DataError(path, "does not exist");
+    throw DataError(path, "does not exist", "was the model folder copied whole?");
   }
   const std::string text = read_file(path, 1ULL << 24);
   try {
@@ -154,6 +164,15 @@ std::string first_below(std::int64_t least, std::initializer_list<std::pair<cons
   for (const auto& [key, value] : values) {
     if (value < least) {
       return fmt::format("{} = {} must be at least {}", key, value, least);
+    }
+  }
+  return {};
+}
+
+std::string first_above(std::int64_t most, std::initializer_list<std::pair<const char*, std::int64_t>> values) {
+  for (const auto& [key, value] : values) {
+    if (value > most) {
+      return fmt::format("{} = {} must be at most {}", key, value, most);
     }
   }
   return {};

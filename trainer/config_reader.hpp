@@ -61,6 +61,13 @@ nlohmann::json read_config_file(const std::filesystem::path& path);
 
 // "<key> = <value> must be at least <least>" for the first value that is not; "" when all are.
 std::string first_below(std::int64_t least, std::initializer_list<std::pair<const char*, std::int64_t>> values);
+// "<key> = <value> must be at most <most>" for the first value that is not; "" when all are.
+std::string first_above(std::int64_t most, std::initializer_list<std::pair<const char*, std::int64_t>> values);
+
+// Networks are built before their weights are read: numbers beyond these, far above any model's, would fill the memory
+// or overflow first.
+inline constexpr std::int64_t most_layers = 64;
+inline constexpr std::int64_t widest_layer = 65536;
 
 // Throws DataError when the configuration, as read from the file `where`, is an impossible one.
 template <class Config>

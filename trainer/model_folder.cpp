@@ -1,4 +1,5 @@
 // A model's folder on disk, in diffusers' layout.
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -8,6 +9,7 @@
 #include "core/copy_files.hpp"
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
+#include "core/text.hpp"
 #include "trainer/autoencoder_kl.hpp"
 #include "trainer/config_reader.hpp"
 #include "trainer/model.hpp"
@@ -141,6 +143,11 @@ DiffusionModel assemble_from(const path& folder, const ModelConfig& config) {
     return assemble_model(config, std::move(tokenizer));
   } catch (const ConfigError& error) {
     throw DataError(folder, error.message(), error.hint());
+  } catch (const c10::Error& error) {
+    throw DataError(folder,
+                    fmt::format("the networks that its configurations describe cannot be built: {}",
+                                excerpt(error.what_without_backtrace(), 300)),
+                    "are the numbers in the config.json files right, and is there memory enough?");
   }
 }
 

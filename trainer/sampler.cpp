@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "core/error.hpp"
@@ -46,6 +47,9 @@ void check_inputs(const at::Tensor& noise, const at::Tensor& text, const at::Ten
         text.size(0) == count && (!empty_text.defined() || empty_text.size(0) == count || empty_text.size(0) == 1),
         fmt::format("{} noises, {} texts, {} empty texts", count, text.size(0),
                     empty_text.defined() ? empty_text.size(0) : 0));
+  }
+  if (!std::isfinite(options.guidance)) {
+    throw ConfigError(fmt::format("guidance {} is no number", options.guidance), "7.5 is usual, 1 is none");
   }
   if (options.batch < 1) {
     throw ConfigError(fmt::format("a sampling batch of {} images, must be at least 1", options.batch));
@@ -125,6 +129,11 @@ at::Tensor sample_latents(const Denoiser& denoiser, const NoiseSchedule& schedul
       sample = std::move(next);
     }
     result.narrow(0, first, size).copy_(sample);
+  }
+  if (!at::isfinite(result).all().item<bool>()) {
+    throw DataError("sampling",
+                    fmt::format("ended in NaN or Inf after {} steps of {}", plan.steps.size(), options.sampler.sampler),
+                    "the network's predictions overflow: did its training diverge, or is its prediction_type another?");
   }
   return result;
 }

@@ -41,7 +41,7 @@ InitialNoise sample_noise(const DiffusionModel& model, SeedTree seeds, std::uint
 // Final latents, on the device of the initial noise, as the texts and the denoiser. text / empty_text: [N, L, D], the
 // second also [1, L, D]; both undefined for an unconditional denoiser, which needs guidance 1. Guidance: Ho and
 // Salimans 2022, eq. 6 with diffusers' scale; its rescaling: Lin et al. 2024, eqs. 14 to 16. Throws Interrupted at the
-// next step after a stop signal.
+// next step after a stop signal, and DataError where latents end in NaN or Inf.
 at::Tensor sample_latents(const Denoiser& denoiser, const NoiseSchedule& schedule, const InitialNoise& initial,
                           const at::Tensor& text, const at::Tensor& empty_text, const SampleOptions& options);
 

@@ -12,6 +12,8 @@
 namespace soup {
 namespace {
 
+constexpr std::int64_t most_timesteps = 1'000'000;  // tables of so many numbers are made
+
 // The schedulers of diffusers 0.42 whose files are read.
 struct SchedulerKind {
   const char* name;
@@ -131,9 +133,22 @@ ScheduleConfig ScheduleConfig::from_json(const nlohmann::json& json, const std::
   return config;
 }
 
+ScheduleConfig ScheduleConfig::adapted(const std::string& prediction, bool zero_terminal_snr) const {
+  ScheduleConfig schedule = *this;
+  if (prediction != "model") {
+    schedule.prediction_type = prediction;
+  }
+  if (zero_terminal_snr) {
+    schedule.rescale_betas_zero_snr = true;
+    schedule.timestep_spacing =
+        "trailing";  // else no sampler begins at the last timestep (Lin et al. 2024, section 3.3)
+  }
+  return schedule;
+}
+
 std::string ScheduleConfig::problem() const {
-  if (num_train_timesteps < 1) {
-    return fmt::format("num_train_timesteps = {} must be at least 1", num_train_timesteps);
+  if (num_train_timesteps < 1 || num_train_timesteps > most_timesteps) {
+    return fmt::format("num_train_timesteps = {} must be from 1 to {}", num_train_timesteps, most_timesteps);
   }
   if (beta_schedule != "squaredcos_cap_v2" && beta_schedule != "linear" && beta_schedule != "scaled_linear") {
     return fmt::format("beta_schedule = {} is not implemented, only squaredcos_cap_v2, linear and scaled_linear",

@@ -31,6 +31,8 @@ struct ScheduleConfig {
   // Absent keys mean the defaults of diffusers' schedulers. Throws DataError naming a key or value
   // that is unknown or not implemented. `where` is the file, for messages.
   static ScheduleConfig from_json(const nlohmann::json& json, const std::string& where);
+  // As a training makes it that predicts `prediction` ("model": as it is) and goes to pure noise or not.
+  [[nodiscard]] ScheduleConfig adapted(const std::string& prediction, bool zero_terminal_snr) const;
   // What makes the schedule impossible, naming the numbers that disagree; "" when nothing does.
   [[nodiscard]] std::string problem() const;
 };

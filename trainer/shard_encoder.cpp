@@ -147,6 +147,8 @@ class ShardEncoder {
 
   EncodeReport run(const fs::path& output, Log& log) {
     const Clock::time_point start = Clock::now();
+    require_place_for(output);
+    const bool replaced = replaces_another(log);
     const Texts texts(shard_);
     states_.texts = texts.size();
     resume(log);
@@ -167,10 +169,29 @@ class ShardEncoder {
     return {.images = shard_.size(),
             .texts = texts.size(),
             .truncated = state_.truncated,
+            .replaced = replaced,
             .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
   }
 
  private:
+  // A shard holds one model's work; whether there is another's, which goes.
+  bool replaces_another(Log& log) const {
+    const std::optional<MomentsFormat>& moments = shard_.moments_format();
+    const std::optional<TextStatesFormat>& states = shard_.text_states_format();
+    const bool other_moments = moments && (!moments_ || moments->encoder != moments_->encoder);
+    const bool other_states = states && states->encoder != states_.encoder;
+    if (other_moments) {
+      log.warn(fmt::format("{}: its latents are of another autoencoder ({}); {}", shard_.path().string(),
+                           moments->encoder.substr(0, 12),
+                           moments_ ? "they are replaced" : "this model has none, so they are left out"));
+    }
+    if (other_states) {
+      log.warn(fmt::format("{}: its text states are of another text encoder or clip_skip ({}); they are replaced",
+                           shard_.path().string(), states->encoder.substr(0, 12)));
+    }
+    return other_moments || other_states;
+  }
+
   [[nodiscard]] std::string settings() const {
     Sha256 hash;
     hash.update_field("encode shard 1").update_field(shard_.root().hex()).update_field(states_.encoder);

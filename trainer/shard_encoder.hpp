@@ -26,6 +26,7 @@ struct EncodeReport {
   std::uint64_t images = 0;
   std::uint64_t texts = 0;      // different ones, the empty one (number 0) included
   std::uint64_t truncated = 0;  // of them, longer than the text encoder takes
+  bool replaced = false;        // the shard held what another model's encoders had made
   double seconds = 0.0;         // of this call
 };
 

@@ -173,7 +173,9 @@ void save_single_file(const std::filesystem::path& file, const DiffusionModel& m
   }
   std::map<std::string, std::string> all = metadata;
   all["format"] = "pt";
-  all["modelspec.prediction_type"] = model.config.schedule.prediction_type == "v_prediction" ? "v" : "epsilon";
+  if (const std::string& prediction = model.config.schedule.prediction_type; prediction != "sample") {
+    all["modelspec.prediction_type"] = prediction == "v_prediction" ? "v" : "epsilon";  // it has no word for the third
+  }
   write_safetensors(file, sources, all);
 }
 

@@ -37,7 +37,9 @@ std::optional<at::Tensor> tensor_of(const SafetensorsFile& file, const TensorInf
   }
   at::Tensor values = at::empty(info.shape, *type);
   const std::span<const std::byte> bytes = file.bytes(info);
-  std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
+  if (!bytes.empty()) {  // an empty tensor has no address
+    std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
+  }
   return values;
 }
 

@@ -7,6 +7,11 @@
 #include "trainer/config_reader.hpp"
 
 namespace soup {
+namespace {
+
+constexpr std::int64_t largest_vocabulary = 1 << 24;  // and the widest feed-forward layer
+
+}  // namespace
 
 nlohmann::json TextEncoderConfig::to_json() const {
   return {
@@ -66,6 +71,19 @@ std::string TextEncoderConfig::problem() const {
                                          {"num_attention_heads", num_attention_heads},
                                          {"max_position_embeddings", max_position_embeddings}});
       !text.empty()) {
+    return text;
+  }
+  if (std::string text = first_above(
+          widest_layer, {{"hidden_size", hidden_size}, {"max_position_embeddings", max_position_embeddings}});
+      !text.empty()) {
+    return text;
+  }
+  if (std::string text =
+          first_above(largest_vocabulary, {{"vocab_size", vocab_size}, {"intermediate_size", intermediate_size}});
+      !text.empty()) {
+    return text;
+  }
+  if (std::string text = first_above(most_layers, {{"num_hidden_layers", num_hidden_layers}}); !text.empty()) {
     return text;
   }
   if (hidden_size % num_attention_heads != 0) {

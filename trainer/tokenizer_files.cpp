@@ -37,10 +37,28 @@ Value value_of(const json& object, const char* key, const path& file) {
   }
 }
 
-std::vector<std::string> tokens_by_id(const std::map<std::string, std::int64_t>& vocabulary, const path& file) {
+// Absent or null: false.
+bool flag_of(const json& object, const char* key, const path& file) {
+  const auto found = object.find(key);
+  return found != object.end() && !found->is_null() && value_of<bool>(object, key, file);
+}
+
+void require_object(const json& value, const char* what, const path& file) {
+  if (!value.is_object()) {
+    throw DataError(file, fmt::format("{} is a JSON {}, not an object", what, value.type_name()));
+  }
+}
+
+std::vector<std::string> tokens_by_id(const json& vocabulary, const path& file) {
+  require_object(vocabulary, "the vocabulary", file);
   std::vector<std::string> tokens(vocabulary.size());
   std::vector<bool> taken(vocabulary.size(), false);
-  for (const auto& [token, id] : vocabulary) {
+  for (const auto& [token, number] : vocabulary.items()) {
+    if (!number.is_number_integer()) {
+      throw DataError(file, fmt::format("token \"{}\" has id {}, which is no whole number", excerpt(token),
+                                        excerpt(number.dump())));
+    }
+    const auto id = number.get<std::int64_t>();
     if (id < 0 || static_cast<std::size_t>(id) >= tokens.size() || taken[static_cast<std::size_t>(id)]) {
       throw DataError(file, fmt::format("token \"{}\" has id {}; {} tokens must have the ids 0 to {}, each once", token,
                                         id, tokens.size(), tokens.size() - 1));
@@ -75,11 +93,12 @@ std::vector<Merge> read_merges(const path& file) {
 
 // One entry of added_tokens_decoder, of tokenizer.json's added_tokens, or of a special token given as an object.
 AddedToken parse_added_token(const json& entry, const path& file) {
+  require_object(entry, "an added token", file);
   AddedToken token;
   token.content = value_of<std::string>(entry, "content", file);
-  token.normalized = entry.value("normalized", false);
+  token.normalized = flag_of(entry, "normalized", file);
   for (const char* key : {"lstrip", "rstrip", "single_word"}) {
-    if (entry.value(key, false)) {
+    if (flag_of(entry, key, file)) {
       throw DataError(file, fmt::format("token \"{}\": {} = true is not implemented", token.content, key));
     }
   }
@@ -122,7 +141,7 @@ void read_tokenizer_json(const path& file, TokenizerFiles& files) {
   if (const auto type = value_of<std::string>(model, "type", file); type != "BPE") {
     throw DataError(file, fmt::format("model.type = \"{}\" is not implemented, only \"BPE\"", type));
   }
-  files.tokens = tokens_by_id(value_of<std::map<std::string, std::int64_t>>(model, "vocab", file), file);
+  files.tokens = tokens_by_id(value_of<json>(model, "vocab", file), file);
   for (const json& merge : value_of<json>(model, "merges", file)) {
     if (merge.is_string()) {
       files.merges.push_back(parse_merge(merge.get<std::string>(), file));
@@ -145,7 +164,10 @@ TokenizerFiles read_tokenizer_files(const path& folder) {
   TokenizerFiles files;
   const path config_file = folder / "tokenizer_config.json";
   const json config = read_json(config_file);
-  if (const std::string type = config.value("tokenizer_class", "CLIPTokenizer");
+  require_object(config, "the tokenizer's configuration", config_file);
+  if (const std::string type = config.contains("tokenizer_class")
+                                   ? value_of<std::string>(config, "tokenizer_class", config_file)
+                                   : "CLIPTokenizer";
       type != "CLIPTokenizer" && type != "CLIPTokenizerFast") {
     throw DataError(config_file, fmt::format("tokenizer_class = \"{}\" is not implemented, only CLIPTokenizer", type));
   }
@@ -158,12 +180,10 @@ TokenizerFiles read_tokenizer_files(const path& folder) {
 
   if (std::filesystem::exists(folder / "vocab.json") || !std::filesystem::exists(folder / "tokenizer.json")) {
     const path file = folder / "vocab.json";
-    const json vocabulary = read_json(file);
-    try {
-      files.tokens = tokens_by_id(vocabulary.get<std::map<std::string, std::int64_t>>(), file);
-    } catch (const json::exception& error) {
-      throw DataError(file, fmt::format("is not an object of token: id: {}", error.what()));
+    if (!std::filesystem::exists(file)) {
+      throw DataError(file, "does not exist, nor does tokenizer.json beside it", "was the model folder copied whole?");
     }
+    files.tokens = tokens_by_id(read_json(file), file);
     files.merges = read_merges(folder / "merges.txt");
   } else {
     read_tokenizer_json(folder / "tokenizer.json", files);
@@ -177,7 +197,9 @@ TokenizerFiles read_tokenizer_files(const path& folder) {
       add_token(files, parse_added_token(entry, config_file));
     }
   } else if (const path file = folder / "special_tokens_map.json"; std::filesystem::exists(file)) {
-    read_special_tokens(read_json(file), file, files);
+    const json specials = read_json(file);
+    require_object(specials, "the list of special tokens", file);
+    read_special_tokens(specials, file, files);
   }
   for (const std::string* special : {&files.bos_token, &files.eos_token, &files.pad_token, &files.unk_token}) {
     add_token(files, {*special, false});

@@ -149,6 +149,12 @@ void Trainer::check_same_start() const {
 
 // One optimizer step, queued.
 void Trainer::step(const Batch& batch) {
+  if (batch.truncated > 0 && !warned_of_truncation_) {
+    warned_of_truncation_ = true;
+    log_.warn(
+        fmt::format("{}: there are captions longer than the {} tokens that the text encoder takes; their ends are lost",
+                    job_.title, model_.tokenizer->max_length()));
+  }
   const StepResult result = step_.accumulate(batch);
   step_.apply(result, clock_.images);
   pending_.push_back({clock_.images, PendingNumbers({result.loss, result.gradient_norm})});

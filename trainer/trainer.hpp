@@ -111,6 +111,7 @@ class Trainer {
   };
   std::deque<PendingStep> pending_;
   double last_loss_ = 0.0;  // of the last step that is known
+  bool warned_of_truncation_ = false;
 };
 
 }  // namespace soup

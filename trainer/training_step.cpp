@@ -15,16 +15,7 @@ namespace {
 
 // The model as this training sees it: the noise schedule may be another than its base's.
 const NoiseSchedule& adapt_schedule(DiffusionModel& model, const TrainConfig& config) {
-  ScheduleConfig schedule = model.config.schedule;
-  if (config.prediction_type != "model") {
-    schedule.prediction_type = config.prediction_type;
-  }
-  if (config.zero_terminal_snr) {
-    schedule.rescale_betas_zero_snr = true;
-    schedule.timestep_spacing =
-        "trailing";  // else no sampler begins at the last timestep (Lin et al. 2024, section 3.3)
-  }
-  model.set_schedule(schedule);
+  model.set_schedule(model.config.schedule.adapted(config.prediction_type, config.zero_terminal_snr));
   return *model.schedule;
 }
 
@@ -60,7 +51,7 @@ at::Tensor TrainingStep::latents_of(const Batch& batch, std::int64_t first, std:
   return model_.autoencoder->latents(moments, part_of(batch.latent_noise, first, count, model_.device()));
 }
 
-at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) const {
+at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) {
   if (batch.text_states.defined()) {
     return part_of(batch.text_states, first, count, model_.device());
   }

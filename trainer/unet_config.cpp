@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* cross_attention_mid_block = "UNetMidBlock2DCrossAttn";
 constexpr const char* plain_mid_block = "UNetMidBlock2D";
+constexpr std::size_t most_levels = 16;
 
 // A number for all levels, or a list with one for each: what the file says goes to `all` or to `each`.
 void read_per_level(ConfigReader& reader, const std::string& key, std::int64_t absent, std::int64_t& all,
@@ -89,6 +90,9 @@ std::int64_t of_level(std::int64_t all, const std::vector<std::int64_t>& each, s
 // What is wrong with the lists that have one entry per level.
 std::string list_problem(const UNetConfig& config) {
   const std::size_t levels = config.levels();
+  if (levels > most_levels) {
+    return fmt::format("block_out_channels has {} entries, must have 1 to {}", levels, most_levels);
+  }
   if (levels == 0 || config.down_block_types.size() != levels || config.up_block_types.size() != levels) {
     return fmt::format(
         "block_out_channels, down_block_types and up_block_types must have the same length of at least 1, but have {}, "
@@ -106,6 +110,10 @@ std::string list_problem(const UNetConfig& config) {
     if (const auto wrong = std::ranges::find_if(*list, [](std::int64_t value) { return value < 1; });
         wrong != list->end()) {
       return fmt::format("{}[{}] = {} must be at least 1", key, wrong - list->begin(), *wrong);
+    }
+    if (const auto wrong = std::ranges::find_if(*list, [](std::int64_t value) { return value > most_layers; });
+        list != &config.attention_head_dims && wrong != list->end()) {
+      return fmt::format("{}[{}] = {} must be at most {}", key, wrong - list->begin(), *wrong, most_layers);
     }
   }
   for (std::size_t i = 0; i < levels; ++i) {
@@ -129,6 +137,9 @@ std::string list_problem(const UNetConfig& config) {
 
 std::string channel_problem(const UNetConfig& config, std::size_t level) {
   const std::int64_t channels = config.block_out_channels[level];
+  if (channels > widest_layer) {
+    return fmt::format("block_out_channels[{}] = {} must be at most {}", level, channels, widest_layer);
+  }
   if (channels < 1 || channels % config.norm_num_groups != 0) {
     return fmt::format("block_out_channels[{}] = {} is not a positive multiple of norm_num_groups = {}", level,
                        channels, config.norm_num_groups);
@@ -250,6 +261,18 @@ std::string UNetConfig::problem() const {
                                          {"attention_head_dim", attention_head_dim},
                                          {"norm_num_groups", norm_num_groups},
                                          {"transformer_layers_per_block", transformer_layers_per_block}});
+      !text.empty()) {
+    return text;
+  }
+  if (std::string text = first_above(most_layers, {{"layers_per_block", layers_per_block},
+                                                   {"transformer_layers_per_block", transformer_layers_per_block}});
+      !text.empty()) {
+    return text;
+  }
+  if (std::string text = first_above(widest_layer, {{"sample_size", sample_size},
+                                                    {"in_channels", in_channels},
+                                                    {"out_channels", out_channels},
+                                                    {"cross_attention_dim", cross_attention_dim}});
       !text.empty()) {
     return text;
   }

@@ -20,14 +20,23 @@ struct ConvertArguments {
   std::string like;
   DType dtype = DType::f16;
   WeightSet weights = WeightSet::raw;
+  bool overwrite = false;
 };
 
 int convert(const ConvertArguments& arguments) {
   const std::filesystem::path output = arguments.output;
+  if (!arguments.overwrite && std::filesystem::exists(std::filesystem::symlink_status(output))) {
+    throw ConfigError(fmt::format("the output {} exists already", arguments.output),
+                      "give another name, or --overwrite to replace it");
+  }
   if (std::filesystem::is_directory(arguments.input)) {
     if (output.extension() != ".safetensors") {
       throw ConfigError(fmt::format("{} is a folder, so the output must be a .safetensors file, not {}",
                                     arguments.input, arguments.output));
+    }
+    require_place_for(output);
+    if (arguments.weights == WeightSet::ema && !has_ema_weights(arguments.input)) {
+      throw DataError(arguments.input, "holds no moving average of its weights (unet_ema)", "leave --weights ema out");
     }
     const DiffusionModel model = load_model(arguments.input, arguments.weights);
     print_remarks(model);
@@ -75,6 +84,7 @@ Verb add_convert(CLI::App& program) {
   app->add_option("--weights", arguments->weights, "Writing a file: the last weights, or their moving average")
       ->transform(one_of<WeightSet>({{"raw", WeightSet::raw}, {"ema", WeightSet::ema}}))
       ->default_str("raw");
+  app->add_flag("--overwrite", arguments->overwrite, "Replace an output that exists");
   app->footer(
       help_footer("  soup convert runs/photos/soup photos-soup.safetensors\n"
                   "  soup convert v1-5-pruned.safetensors sd15 --like sd15-config"));

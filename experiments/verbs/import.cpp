@@ -6,10 +6,13 @@
 #include <memory>
 #include <thread>
 
+#include "core/atomic_file.hpp"
 #include "core/child_process.hpp"
+#include "core/error.hpp"
 #include "core/signals.hpp"
 #include "data/shard_file.hpp"
 #include "experiments/experiment_keys.hpp"
+#include "experiments/model_size.hpp"
 #include "experiments/verbs/become_torch.hpp"
 #include "experiments/verbs/import_options.hpp"
 
@@ -92,7 +95,13 @@ int import_into(ImportTarget& target,
     return print_report(import(target.options, target.output, log), target.output);
   }
   require_soup_torch();  // before hours of work
+  if (const std::int64_t factor = model_size(target.latents).factor; target.options.resolution % factor != 0) {
+    throw ConfigError(fmt::format("--resolution {}, but the autoencoder of {} needs multiples of {}",
+                                  target.options.resolution, target.latents, factor));
+  }
+  require_place_for(target.output);
   const std::string images = target.output + ".images";
+  target.options.notes = target.output + ".notes.jsonl";
   if (std::filesystem::exists(images)) {
     log.info(fmt::format("{} is there already and is encoded now; remove it to import anew", images));
   } else {

@@ -1,17 +1,19 @@
 // soup sample: images from any model folder.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/text.hpp"
 #include "data/image.hpp"
 #include "experiments/sweep_rendering.hpp"
 #include "experiments/verbs/compute_options.hpp"
 #include "experiments/verbs/enum_choice.hpp"
 #include "experiments/verbs/torch_verbs.hpp"
+#include "trainer/noise_file.hpp"
 #include "trainer/sampler.hpp"
 #include "trainer/tensor_file.hpp"
 
@@ -36,43 +38,29 @@ struct SampleArguments {
   ComputeOptions compute;
 };
 
-// Tensor `noise` and, for samplers that draw at every step, `step_noise` [steps, N, C, h, w] of a safetensors file.
-InitialNoise read_noise(const std::string& path, std::int64_t images, const DiffusionModel& model,
-                        const SampleOptions& options) {
-  const std::map<std::string, at::Tensor> tensors = read_tensors(path);
-  const auto found = tensors.find("noise");
-  if (found == tensors.end()) {
-    throw DataError(path, "holds no float tensor `noise`", "it must be [images, channels, height, width], in latents");
+// How many tokens a text may have is the tokenizer's to know; what is lost is said.
+void warn_of_long_texts(const DiffusionModel& model, const std::vector<std::string>& texts) {
+  for (const std::string& text : texts) {
+    if (model.tokenizer->encode(text).truncated) {
+      fmt::print(stderr,
+                 "soup: warning: \"{}\" is longer than the {} tokens that the text encoder takes; its end is lost\n",
+                 excerpt(text), model.tokenizer->max_length());
+    }
   }
-  InitialNoise initial;
-  initial.noise = found->second;
-  const auto shape = initial.noise.sizes();
-  if (shape.size() != 4 || shape[0] != images || shape[1] != model.config.unet.in_channels) {
-    throw DataError(path, fmt::format("its tensor `noise` is {}, but {} images of this model need [{}, {}, h, w]",
-                                      shape.vec(), images, images, model.config.unet.in_channels));
+}
+
+void require_ema(const std::string& model, WeightSet weights) {
+  if (weights == WeightSet::ema && !has_ema_weights(model)) {
+    throw DataError(model, "holds no moving average of its weights (unet_ema)", "leave --weights ema out");
   }
-  const auto steps = tensors.find("step_noise");
-  const SamplingPlan plan = make_sampling_plan(*model.schedule, options.sampler);
-  const bool draws = std::ranges::any_of(plan.steps, [](const SamplingStep& step) { return step.from_noise != 0.0; });
-  if (!draws) {
-    return initial;
-  }
-  std::vector<std::int64_t> wanted = shape.vec();
-  wanted.insert(wanted.begin(), options.sampler.steps);
-  if (steps == tensors.end() || steps->second.sizes() != wanted) {
-    throw DataError(
-        path,
-        fmt::format("holds no tensor `step_noise` {}, which {} adds at its steps", wanted, options.sampler.sampler),
-        "add it, or leave --noise out and give a --seed");
-  }
-  initial.step_noise = [all = steps->second](std::size_t step, std::int64_t first, std::int64_t count) {
-    return all[static_cast<std::int64_t>(step)].narrow(0, first, count);
-  };
-  return initial;
 }
 
 int sample(const SampleArguments& arguments) {
   const at::Device device = set_up(arguments.compute);
+  require_place_for(arguments.output);
+  if (!arguments.save_latents.empty()) {
+    require_place_for(arguments.save_latents);
+  }
   if (!arguments.sweep.empty()) {
     const Image sheet = render_sweep(arguments.sweep, {arguments.prompts, arguments.count, arguments.weights,
                                                        arguments.options, arguments.seed, arguments.zoom, device});
@@ -80,8 +68,11 @@ int sample(const SampleArguments& arguments) {
     fmt::print("{}: the soups of {}, {} x {} pixels\n", arguments.output, arguments.sweep, sheet.width, sheet.height);
     return 0;
   }
+  require_ema(arguments.model, arguments.weights);
   const DiffusionModel model = load_model(arguments.model, arguments.weights, device);
   print_remarks(model);
+  warn_of_long_texts(model, arguments.prompts);
+  warn_of_long_texts(model, {arguments.options.negative_prompt});
   std::vector<std::string> prompts;
   for (const std::string& prompt : arguments.prompts) {
     prompts.insert(prompts.end(), static_cast<std::size_t>(arguments.count), prompt);

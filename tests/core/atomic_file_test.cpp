@@ -212,5 +212,16 @@ TEST(RemovePartials, TakesLeftoversOfThisFolderOnly) {
   EXPECT_NO_THROW(remove_partials(temp.path() / "absent" / "soup"));
 }
 
+TEST(RequirePlaceFor, AFileOfAnExistingFolder) {
+  const test::TemporaryFolder folder;
+  EXPECT_NO_THROW(require_place_for(folder.path() / "new"));
+  write_file_atomically(folder.path() / "old", "x");
+  EXPECT_NO_THROW(require_place_for(folder.path() / "old"));
+  EXPECT_NO_THROW(require_place_for("in_this_folder"));
+  EXPECT_THAT(message_of([&] { require_place_for(folder.path()); }), HasSubstr("is a folder"));
+  EXPECT_THAT(message_of([&] { require_place_for(folder.path() / "none" / "new"); }), HasSubstr("there is no folder"));
+  EXPECT_THAT(message_of([&] { require_place_for(folder.path() / "old" / "new"); }), HasSubstr("there is no folder"));
+}
+
 }  // namespace
 }  // namespace soup

@@ -197,6 +197,21 @@ TEST_F(CaptionedImport, NothingToKeepIsAnError) {
   EXPECT_EQ(folder_.entries(), 1U);
 }
 
+TEST_F(CaptionedImport, NothingToKeepSaysWhatWasWrong) {
+  test::write_text(root_ / "a.png", "not a picture");
+  test::write_text(root_ / "a.txt", "words");
+  options_.max_broken_fraction = 1.0;
+  EXPECT_THAT(test::data_error([&] { import(); }),
+              AllOf(HasSubstr("1 are unreadable"), HasSubstr("a.png"), HasSubstr("not a PNG")));
+  EXPECT_EQ(folder_.entries(), 1U);
+}
+
+TEST_F(CaptionedImport, UnreadableMetadataLeavesNothing) {
+  test::write_text(root_ / "metadata.csv", "file_name,text\n0.png,\"open\n");
+  EXPECT_THAT(test::data_error([&] { import(); }), HasSubstr("a quote is left open"));
+  EXPECT_EQ(folder_.entries(), 1U);
+}
+
 TEST_F(CaptionedImport, TarsOfManySizesGoToBuckets) {
   write_tars();
   const ImportReport report = import_tars();

@@ -49,6 +49,11 @@ done
   --output "$work/oxygen.h5" > "$work/import.log" 2>&1 || { cat "$work/import.log"; fail "import ended with $?"; }
 grep -q "40 images and .* different texts encoded" "$work/import.log" || { cat "$work/import.log"; fail "nothing was encoded"; }
 [[ ! -e $work/oxygen.h5.images ]] || fail "import left its intermediate file"
+cp "$work/oxygen.tar" "$work/broken.tar" && mkdir "$work/torn" && echo torn > "$work/torn/torn.png" && echo words > "$work/torn/torn.txt"
+tar -C "$work/torn" -rf "$work/broken.tar" torn.png torn.txt
+"$soup" import webdataset "$work/broken.tar" --resolution 32 --latents "$model" --output "$work/broken.h5" > "$work/import.log" 2>&1 ||
+  { cat "$work/import.log"; fail "import ended with $?"; }
+grep -q torn.png "$work/broken.h5.notes.jsonl" || fail "what was left out is not listed beside the shard"
 
 buckets="buckets: true, bucket_step: 8, bucket_least_side: 16, bucket_most_side: 64"
 cat > "$work/experiment.yaml" << END
@@ -108,6 +113,17 @@ cmp -s "$work/run/soup/vae/diffusion_pytorch_model.safetensors" "$work/run/base/
   "$soup" diff "$work/run/base" "$work/run/soup" > "$work/diff.log" || fail "diff ended with $?"
 "$soup" verify "$work/run" > "$work/verify.log" 2>&1 || { cat "$work/verify.log"; fail "verify ended with $?"; }
 
+# The same training that keeps its average, or its last weights, alone: those of the two that the run kept.
+for kept in ema raw; do
+  "$soup" train "$work/experiment.yaml" --base --set "run_folder=$work/$kept" --set "ingredients.keep_weights=$kept" > "$work/kept.log" 2>&1 &&
+    "$soup" train "$work/experiment.yaml" --shard oxygen --set "run_folder=$work/$kept" --set "ingredients.keep_weights=$kept" \
+      >> "$work/kept.log" 2>&1 || { cat "$work/kept.log"; fail "training for $kept ended with $?"; }
+  [[ ! -e $work/$kept/ingredients/oxygen/unet_ema ]] || fail "keep_weights $kept kept both"
+done
+weights=diffusion_pytorch_model.safetensors
+cmp "$work/ema/ingredients/oxygen/unet/$weights" "$work/run/ingredients/oxygen/unet_ema/$weights" || fail "ema is not the average"
+cmp "$work/raw/ingredients/oxygen/unet/$weights" "$work/run/ingredients/oxygen/unet/$weights" || fail "raw is not the last weights"
+
 # The base, the soup, and the soup as a single file and back: samples from the same noise.
 sample() { # MODEL NAME
   "$soup" sample --model "$1" --prompt "computer, oxygen style" --prompt "folder" --sampler euler --steps 6 --guidance 4 \
@@ -121,6 +137,27 @@ cmp -s "$work/base.safetensors" "$work/soup.safetensors" && fail "the soup is th
 "$soup" convert "$work/soup-file.safetensors" "$work/back" --like "$model" > /dev/null || fail "convert back ended with $?"
 sample "$work/back" back
 cmp -s "$work/back.safetensors" "$work/soup.safetensors" || fail "a single file and back makes other images"
+
+# What users get wrong: a folder of theirs as the output, an average that is not there, prompts that are cut.
+refused() { # CODE TEXT command...
+  local code=$1 text=$2 got=0
+  shift 2
+  "$@" > "$work/refused.log" 2>&1 || got=$?
+  [[ $got -eq $code ]] || { cat "$work/refused.log"; fail "exit code $got instead of $code: $*"; }
+  grep -qF -- "$text" "$work/refused.log" || { cat "$work/refused.log"; fail "the message does not say '$text': $*"; }
+}
+mkdir "$work/mine" && echo precious > "$work/mine/file"
+refused 2 "exists already" "$soup" convert "$work/soup-file.safetensors" "$work/mine" --like "$model"
+refused 2 "exists already" "$soup" convert "$work/run/soup" "$work/soup-file.safetensors"
+[[ $(cat "$work/mine/file") == precious ]] || fail "convert removed a folder that was there"
+"$soup" convert "$work/run/soup" "$work/soup-file.safetensors" --dtype f32 --overwrite > /dev/null || fail "--overwrite ended with $?"
+refused 3 "no moving average" "$soup" convert "$model" "$work/ema.safetensors" --weights ema
+refused 3 "no moving average" "$soup" sample --model "$model" --prompt x --weights ema --output "$work/x.png"
+refused 3 "there is no folder" "$soup" sample --model "$model" --prompt x --output "$work/x.png" --save-latents "$work/no/x.safetensors"
+refused 0 "longer than the 24 tokens" "$soup" sample --model "$model" --steps 1 --output "$work/x.png" \
+  --prompt "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+refused 2 "needs multiples of 4" "$soup" import webdataset "$work/oxygen.tar" --resolution 33 --latents "$model" --output "$work/odd.h5"
+[[ ! -e $work/odd.h5.images ]] || fail "pictures were imported that cannot be encoded"
 
 if [[ -n $python ]]; then
   "$python" tests/parity/check_soup.py "$work/run/soup" "$work/soup-file.safetensors" "$fixture/samples.safetensors" \

@@ -64,6 +64,10 @@ TEST_F(ExperimentTest, AppliesOverrides) {
               AllOf(StartsWith("--set ingredients.bach=1: ingredients.bach: unknown key"), HasSubstr("\"batch\"")));
 }
 
+TEST_F(ExperimentTest, ModelsAreEvaluatedWithTheTextStatesTheyWereTrainedWith) {
+  EXPECT_EQ(load({"ingredients.clip_skip=2"}).evaluation.sampling.clip_skip, 2);
+}
+
 TEST_F(ExperimentTest, WantsItsSchema) {
   EXPECT_THAT(refusal_of("name: x\n"),
               AllOf(HasSubstr("x.yaml:1: schema: this key is required"), HasSubstr("schema: 1")));
@@ -124,6 +128,12 @@ TEST_F(ExperimentTest, NamesTheKeyAndTheTwoThingsThatDisagree) {
        "32 is not divisible by num_attention_heads = 3"},
       {{"base.architecture.schedule.beta_start=0.5"}, "base.architecture.schedule.beta_start", "0.5 is not below"},
       {{"base.architecture.schedule.num_train_timesteps=10"}, "evaluation", "20 steps, but the schedule has 10"},
+      {{"ingredients.micro_batch=17"}, "ingredients.micro_batch", "17 images at a time, but a batch has only 16"},
+      {{"ingredients.keep_weights=ema", "ingredients.ema_halflife_images=0"},
+       "ingredients.keep_weights",
+       "ema_halflife_images: 0"},
+      {{"data.shards[0]={name: i, webdataset: {tars: []}}"}, "data.shards[0].webdataset.tars", "names no tar"},
+      {{"evaluation.karras=true"}, "evaluation.karras", "beside sampler: ddim"},
       {{"evaluation.grid_prompts=8", "evaluation.prompts=4"}, "evaluation.grid_prompts", "only 4 prompts"},
       {{"paragon.learning_rate=0"}, "paragon.learning_rate", "allowed: (0, 1]"},
   };

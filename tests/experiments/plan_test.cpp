@@ -30,9 +30,13 @@ class PlanTest : public testing::Test {
     write_file_atomically(root / "index.theme", "[Icon Theme]\nName=" + theme + "\n");
   }
   Experiment load(std::vector<std::string> overrides = {}) {
+    overrides.insert(overrides.begin(), "base.shards[0].icon_theme.root=" + (folder_.path() / "themes/Zero").string());
+    return load_of_model(overrides);
+  }
+  // With no shards for the base.
+  Experiment load_of_model(std::vector<std::string> overrides) {
     overrides.insert(overrides.begin(), {"data.shards[0].icon_theme.root=" + (folder_.path() / "themes/One").string(),
                                          "data.shards[1].icon_theme.root=" + (folder_.path() / "themes/Two").string(),
-                                         "base.shards[0].icon_theme.root=" + (folder_.path() / "themes/Zero").string(),
                                          "run_folder=" + (folder_.path() / "run").string()});
     return test::load(folder_.path(), test::small_yaml, overrides);
   }
@@ -154,6 +158,23 @@ TEST_F(PlanTest, CountsTheEncodersWork) {
   EXPECT_GT(with.bytes_to_do, without.bytes_to_do);
   EXPECT_THAT(describe(with, load({"data.latents=false", "base={model: " + model + "}", "data.resolution=32"})),
               testing::Not(HasSubstr("encoding")));
+}
+
+TEST_F(PlanTest, FindsWhatTheBaseCannotGive) {
+  const auto with = [this](std::vector<std::string> overrides) {
+    overrides.insert(overrides.begin(), "base={model: " SOUP_SOURCE_DIR "/experiments/base/icons}");
+    return problem(load_of_model(overrides));
+  };
+  EXPECT_EQ(with({}), "0 problems");
+  EXPECT_THAT(with({"ingredients.clip_skip=9"}), AllOf(testing::StartsWith("2 "), HasSubstr("ingredients.clip_skip")));
+  EXPECT_THAT(with({"ingredients.frozen=[unet.nothing.*]"}), HasSubstr("\"unet.nothing.*\" matches no parameter"));
+  EXPECT_THAT(with({"ingredients.frozen=[text_encoder.*]"}), HasSubstr("matches no parameter"));
+  EXPECT_EQ(with({"ingredients.frozen=[text_encoder.*, unet.conv_in.*]", "ingredients.train_text_encoder=true"}),
+            "0 problems");
+  EXPECT_THAT(with({"evaluation.sampler=dpmpp_2m", "evaluation.steps=1000"}), HasSubstr("the schedule has 999"));
+  EXPECT_THAT(
+      problem(load({"base.architecture.schedule.prediction_type=epsilon", "ingredients.zero_terminal_snr=true"})),
+      AllOf(testing::StartsWith("2 "), HasSubstr("prediction_type = epsilon")));
 }
 
 TEST_F(PlanTest, RefusesAScorerThatWasTrainedOnHeldOutNames) {

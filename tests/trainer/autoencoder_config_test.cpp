@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+
 #include "tests/trainer/config_fixture.hpp"
 
 namespace soup {
@@ -56,6 +58,8 @@ TEST(AutoencoderKLConfig, WhatIsNotImplementedIsRefusedByName) {
       {"norm_num_groups", nullptr},
       {"norm_num_groups", 0},
       {"layers_per_block", 0},
+      {"layers_per_block", 65},
+      {"block_out_channels", {4, 4, std::int64_t{1} << 40}},
       {"latent_channels", -4},
       {"in_channels", 4},
       {"sample_size", {24, 24}},

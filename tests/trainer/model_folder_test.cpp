@@ -191,6 +191,16 @@ TEST_F(ModelFolder, PartsThatDoNotFitTogether) {
   EXPECT_THAT(message(), HasSubstr("cross_attention_dim"));
 }
 
+TEST_F(ModelFolder, NetworksBeyondTheMemoryAreNoBugOfOurs) {
+  change(path_() / "unet" / "config.json", [](json& config) { config["cross_attention_dim"] = 65536; });
+  change(path_() / "text_encoder" / "config.json", [](json& config) {
+    config["hidden_size"] = 65536;
+    config["vocab_size"] = 1 << 24;  // 4 TiB of embeddings
+  });
+  // A system that promises any memory finds the shapes wrong.
+  EXPECT_THAT(message(), testing::AnyOf(HasSubstr("cannot be built"), HasSubstr("the configuration needs")));
+}
+
 TEST_F(ModelFolder, TruncatedWeights) {
   std::filesystem::resize_file(unet_file(), std::filesystem::file_size(unet_file()) - 4);
   EXPECT_THAT(message(), HasSubstr(unet_file().string()));

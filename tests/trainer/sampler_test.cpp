@@ -7,14 +7,21 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
+#include <map>
 
 #include "core/error.hpp"
+#include "tests/support/temporary_folder.hpp"
 #include "tests/trainer/fixture.hpp"
 #include "tests/trainer/tiny.hpp"
+#include "trainer/noise_file.hpp"
 #include "trainer/pixels.hpp"
+#include "trainer/tensor_file.hpp"
 
 namespace soup::test {
 namespace {
+
+using testing::HasSubstr;
 
 // tests/fixtures/parity/schedule: trajectories of diffusers' schedulers, one for each entry of cases.json.
 class SamplerParity : public testing::TestWithParam<std::size_t> {
@@ -146,6 +153,51 @@ TEST(Sampler, NoiseOfAPromptDependsOnItsCounterOnly) {
   EXPECT_FALSE(at::equal(all, noise(4, 10, 4).noise));
   EXPECT_EQ(sample_noise(model, SeedTree(3), 0, 1, 8, 16).noise.sizes(), (std::vector<std::int64_t>{1, 3, 8, 16}));
   EXPECT_THROW(sample_noise(model, SeedTree(3), 0, 1, 0, 8), ConfigError);
+}
+
+// What read_noise() says of a file with these tensors, for one image.
+std::string refused_noise(const std::map<std::string, at::Tensor>& tensors, const std::string& sampler = "euler_a") {
+  const TemporaryFolder folder;
+  const DiffusionModel model = tiny_model();
+  write_tensors(folder.path() / "noise.safetensors", tensors);
+  try {
+    (void)read_noise(folder.path() / "noise.safetensors", 1, model, {.sampler = {.sampler = sampler, .steps = 2}});
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(NoiseFile, IsCheckedBeforeAnythingIsDrawn) {
+  const at::Tensor noise = at::ones({1, 3, 8, 8});
+  const at::Tensor steps = at::ones({2, 1, 3, 8, 8});
+  EXPECT_EQ(refused_noise({{"noise", noise}, {"step_noise", steps}}), "accepted");
+  EXPECT_EQ(refused_noise({{"noise", noise}}, "ddim"), "accepted");
+  EXPECT_THAT(refused_noise({{"other", noise}}), HasSubstr("no float tensor `noise`"));
+  for (const std::vector<std::int64_t>& shape :
+       {std::vector<std::int64_t>{3, 8, 8}, {2, 3, 8, 8}, {1, 4, 8, 8}, {1, 3, 0, 8}}) {
+    EXPECT_THAT(refused_noise({{"noise", at::ones(shape)}}), HasSubstr("need [1, 3, h, w]")) << at::IntArrayRef(shape);
+  }
+  EXPECT_THAT(refused_noise({{"noise", at::ones({1, 3, 8, 8}, at::kLong)}}), HasSubstr("`noise` holds integers"));
+  EXPECT_THAT(refused_noise({{"noise", noise / 0.0}}), HasSubstr("`noise` holds NaN or Inf"));
+  EXPECT_THAT(refused_noise({{"noise", noise}}), HasSubstr("no tensor `step_noise` [2, 1, 3, 8, 8]"));
+  EXPECT_THAT(refused_noise({{"noise", noise}, {"step_noise", steps.narrow(0, 0, 1)}}), HasSubstr("`step_noise`"));
+  EXPECT_THAT(refused_noise({{"noise", noise}, {"step_noise", steps / 0.0}}),
+              HasSubstr("`step_noise` holds NaN or Inf"));
+  EXPECT_THAT(refused_noise({{"noise", noise}, {"step_noise", steps.to(at::kLong)}}), HasSubstr("holds integers"));
+}
+
+TEST(Sampler, WhatIsNoNumberBecomesNoImage) {
+  const Denoiser diverged = [](const at::Tensor& latents, double, const at::Tensor&) { return latents / 0.0; };
+  const NoiseSchedule schedule{ScheduleConfig()};
+  const InitialNoise noise{.noise = at::ones({1, 1, 2, 2})};
+  SampleOptions options;
+  options.sampler.steps = 2;
+  options.guidance = 1.0;
+  EXPECT_THROW(sample_latents(diverged, schedule, noise, {}, {}, options), DataError);
+  options.guidance = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THROW(sample_latents(diverged, schedule, noise, at::zeros({1, 1, 1}), at::zeros({1, 1, 1}), options),
+               ConfigError);
 }
 
 TEST(Sampler, BatchesChangeNothing) {

@@ -127,9 +127,10 @@ TEST_F(ShardEncoderTest, WhatAnotherModelBeganIsNotUsed) {
 
 TEST_F(ShardEncoderTest, InPlaceAndAgain) {
   encode_shard(plain_, tiny_model_with_vae(), {}, encoded_, log_);
-  encode_shard(plain_, tiny_model_with_vae(), {}, plain_, log_);
+  EXPECT_FALSE(encode_shard(plain_, tiny_model_with_vae(), {}, plain_, log_).replaced);
   EXPECT_EQ(bytes(plain_), bytes(encoded_));
-  encode_shard(plain_, tiny_model_with_vae(2), {}, plain_, log_);
+  EXPECT_FALSE(encode_shard(plain_, tiny_model_with_vae(), {}, plain_, log_).replaced);
+  EXPECT_TRUE(encode_shard(plain_, tiny_model_with_vae(2), {}, plain_, log_).replaced);
   EXPECT_EQ(ShardFile(plain_).moments_format()->encoder, autoencoder_digest(tiny_model_with_vae(2)));
 }
 

@@ -88,6 +88,11 @@ TEST_F(StableDiffusion, ASingleFileHoldsTheSameWeights) {
   EXPECT_EQ(file.tensors().size(), ours.size() - 2 * 2 * 2);
   EXPECT_EQ(file.metadata().at("modelspec.prediction_type"), "v");
 
+  DiffusionModel of_images = load_model(folder_);
+  of_images.config.schedule.prediction_type = "sample";
+  save_single_file(work_.path() / "images.safetensors", of_images, DType::f32, {});
+  EXPECT_FALSE(SafetensorsFile(work_.path() / "images.safetensors").metadata().contains("modelspec.prediction_type"));
+
   for (const DType dtype : {DType::f16, DType::bf16}) {
     save_single_file(work_.path() / "half.safetensors", model, dtype, {});
     EXPECT_LT(std::filesystem::file_size(work_.path() / "half.safetensors"),

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+
 #include "tests/trainer/config_fixture.hpp"
 
 namespace soup {
@@ -27,10 +29,17 @@ TEST(TextEncoderConfig, AbsentKeysMeanTheDefaultsOfTransformers) {
 }
 
 TEST(TextEncoderConfig, RefusesWhatItCannotCompute) {
-  const std::pair<const char*, json> changes[] = {
-      {"hidden_act", "relu"}, {"num_attention_heads", 5},     {"attention_dropout", 0.1},
-      {"vocab_size", 0},      {"model_type", "bert"},         {"architectures", {"CLIPTextModelWithProjection"}},
-      {"layer_norm_eps", -1}, {"invented_key", json::array()}};
+  const std::pair<const char*, json> changes[] = {{"hidden_act", "relu"},
+                                                  {"num_attention_heads", 5},
+                                                  {"attention_dropout", 0.1},
+                                                  {"vocab_size", 0},
+                                                  {"model_type", "bert"},
+                                                  {"architectures", {"CLIPTextModelWithProjection"}},
+                                                  {"layer_norm_eps", -1},
+                                                  {"invented_key", json::array()},
+                                                  {"vocab_size", std::int64_t{1} << 40},
+                                                  {"hidden_size", std::int64_t{1} << 40},
+                                                  {"num_hidden_layers", 65}};
   for (const auto& [key, value] : changes) {
     json config = test::config_fixture("text_gelu");
     config[key] = value;

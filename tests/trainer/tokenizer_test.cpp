@@ -227,6 +227,37 @@ TEST_F(BrokenTokenizer, ConfigurationOutOfRange) {
   EXPECT_THAT(message(), HasSubstr("T5Tokenizer"));
 }
 
+TEST_F(BrokenTokenizer, ValuesOfAnotherTypeAreNamedWithTheirFile) {
+  const json good = read("tokenizer_config.json");
+  const std::pair<const char*, json> changes[] = {
+      {"tokenizer_class", 5},
+      {"bos_token", {{"content", "<|startoftext|>"}, {"normalized", "yes"}}},
+      {"bos_token", {{"content", "<|startoftext|>"}, {"lstrip", 1}}},
+      {"bos_token", {{"content", 5}}},
+      {"added_tokens_decoder", {{"0", 5}}},
+      {"added_tokens_decoder", {1}},
+  };
+  for (const auto& [key, value] : changes) {
+    json config = good;
+    config[key] = value;
+    write("tokenizer_config.json", config.dump());
+    EXPECT_THAT(message(), HasSubstr("tokenizer_config.json")) << key << " = " << value;
+  }
+  json config = good;
+  config["bos_token"] = {{"content", "<|startoftext|>"}, {"normalized", nullptr}};  // as good as absent
+  write("tokenizer_config.json", config.dump());
+  EXPECT_EQ(message(), "accepted");
+  write("tokenizer_config.json", "[]");
+  EXPECT_THAT(message(), HasSubstr("is a JSON array, not an object"));
+  write("tokenizer_config.json", good.dump());
+  write("special_tokens_map.json", "7");
+  EXPECT_THAT(message(), HasSubstr("special_tokens_map.json"));
+  json vocabulary = read("vocab.json");
+  vocabulary["!"] = 1e300;
+  write("vocab.json", vocabulary.dump());
+  EXPECT_THAT(message(), HasSubstr("no whole number"));
+}
+
 TEST_F(BrokenTokenizer, SpecialTokensThatAreNotTokens) {
   json specials = read("special_tokens_map.json");
   specials["pad_token"] = "<pad>";

@@ -12,11 +12,13 @@
 #include <fstream>
 #include <limits>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/safetensors.hpp"
 #include "core/signals.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/trainer/tiny.hpp"
+#include "trainer/sampler.hpp"
 
 namespace soup {
 namespace {
@@ -218,6 +220,26 @@ TEST_F(TrainerTest, SnapshotIsAModelFolderThatLoads) {
   const DiffusionModel loaded = load_model(snapshot.folder / "snapshot");
   const Trainer::EmaScope ema(trainer);
   EXPECT_EQ(bytes_of(loaded), bytes_of(model));
+}
+
+TEST_F(TrainerTest, PicturesAreDrawnWithTheTextStatesOfTheTraining) {
+  TrainConfig config = test::tiny_training();
+  config.images = 32;
+  config.keep_weights = "raw";
+  config.clip_skip = 2;
+  config.sample_images = 32;
+  config.sample_prompts = {"red"};
+  const TrainJob with_pictures = job("pictures", config);
+  const DiffusionModel tiny = test::tiny_model();
+  ModelConfig two_layers = tiny.config;
+  two_layers.text_encoder.num_hidden_layers = 2;
+  DiffusionModel model = make_model(two_layers, tiny.tokenizer, SeedTree(1));
+  Trainer(model, images_, {}, with_pictures, *self_, log_).run();
+  const InitialNoise noise = sample_noise(model, with_pictures.seeds, 0, 1, 8, 8);
+  write_png(folder_.path() / "expected.png",
+            image_grid(sample_images(model, {"red"}, noise, {.clip_skip = 2}), 1, 2, 2));
+  EXPECT_EQ(read_file(with_pictures.folder / Trainer::samples_folder / "images-000000000032.png"),
+            read_file(folder_.path() / "expected.png"));
 }
 
 }  // namespace

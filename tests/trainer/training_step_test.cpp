@@ -9,10 +9,11 @@
 #include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <set>
 
-#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/trainer/tiny.hpp"
@@ -86,6 +87,18 @@ TEST_F(TrainingStepTest, MicroBatchesAddUpToTheBatch) {
     EXPECT_LE(difference(parts, whole), 1e-5) << size;
     EXPECT_NEAR(same_loss, loss, 1e-5) << size;
   }
+}
+
+TEST_F(TrainingStepTest, CaptionsThatAreCutAreCounted) {
+  TrainConfig config = test::tiny_training();
+  config.caption_dropout = 0.0;
+  config.style_dropout = 0.5;
+  const DiffusionModel model = test::tiny_model();
+  const Batch some = batch(model, config);
+  const auto is_cut = [&model](const std::string& caption) { return model.tokenizer->encode(caption).truncated; };
+  EXPECT_EQ(some.truncated, std::ranges::count_if(some.captions, is_cut));
+  EXPECT_GT(some.truncated, 0) << "with the style they are longer than eight tokens";
+  EXPECT_LT(some.truncated, config.batch);
 }
 
 TEST_F(TrainingStepTest, RecomputedActivationsGiveTheSameGradients) {
@@ -181,6 +194,41 @@ TEST_F(TrainingStepTest, TheTextEncoderHasItsOwnRate) {
   EXPECT_FALSE(trains_text(config));
   config.text_encoder_learning_rate = 1e-4;
   EXPECT_TRUE(trains_text(config));
+}
+
+TEST_F(TrainingStepTest, CaptionsAreLeftOutAsOftenAsTheyShould) {
+  const DiffusionModel model = test::tiny_model();
+  TrainConfig config = test::tiny_training();
+  config.batch = 4000;
+  config.style_dropout = 0.0;
+  const auto empty = [&](double dropout) {
+    config.caption_dropout = dropout;
+    return std::ranges::count(batch(model, config).captions, "");
+  };
+  EXPECT_EQ(empty(0.0), 0);
+  EXPECT_EQ(empty(1.0), 4000);
+  // Five standard deviations of a binomial of 4,000 draws.
+  EXPECT_NEAR(static_cast<double>(empty(0.1)), 400.0, 5.0 * std::sqrt(4000.0 * 0.1 * 0.9));
+}
+
+TEST_F(TrainingStepTest, LongGradientsAreCutToTheLimitAndShortOnesAreNot) {
+  TrainConfig config = test::tiny_training();
+  config.clip_norm = 0.0;
+  DiffusionModel model = test::tiny_model();
+  TrainingStep step(model, config, *self_);
+  const StepResult result = step.accumulate(batch(model, config));
+  ASSERT_GT(result.gradient_norm, 0.0);
+  const at::Tensor whole = step.state().gradients().clone();
+  const auto scaled = [&](double limit) {
+    step.state().gradients().copy_(whole);
+    step.state().scale_gradients(limit, result.gradient_norm);
+    return step.state().gradients().clone();
+  };
+  EXPECT_TRUE(at::equal(scaled(0.0), whole)) << "0: no limit";
+  EXPECT_TRUE(at::equal(scaled(2.0 * result.gradient_norm), whole));
+  const at::Tensor cut = scaled(0.5 * result.gradient_norm);
+  EXPECT_NEAR(cut.norm().item<double>(), 0.5 * result.gradient_norm, 1e-5 * result.gradient_norm);
+  EXPECT_LE(difference(2.0 * cut, whole), 1e-5) << "the direction stays";
 }
 
 TEST_F(TrainingStepTest, NoiseOptionsChangeWhatTheyShould) {
@@ -357,32 +405,6 @@ TEST_F(TrainingStepTest, AResultThatIsNotFiniteChangesNothingAndNothingAfterItDo
   step.apply(step.accumulate(good), 32);
   EXPECT_TRUE(at::equal(step.state().weights(), before)) << "a later step is as good as its start";
   EXPECT_TRUE(at::equal(step.optimizer().second_moment(), moments));
-}
-
-TEST_F(TrainingStepTest, PicturesOnTheWayAreMadeAsTheTrainingSeesTexts) {
-  ModelConfig two_layers = test::tiny_config();
-  const std::shared_ptr<Tokenizer> tokenizer = test::tiny_model().tokenizer;
-  two_layers.text_encoder.vocab_size = tokenizer->vocab_size();
-  two_layers.text_encoder.num_hidden_layers = 2;
-  DiffusionModel model = make_model(two_layers, tokenizer, SeedTree(1));
-  TrainConfig config = test::tiny_training();
-  config.images = config.sample_images = 32;
-  config.warmup_images = 0;
-  config.clip_skip = 2;
-  config.sample_prompts = {"red", "blue"};
-  const TrainJob job = test::tiny_job(folder_.path(), "pictures", config);
-  Trainer trainer(model, images_, {}, job, *self_, log_);
-  trainer.run();
-  const Trainer::EmaScope ema(trainer);
-  const auto picture = [&](std::int64_t clip_skip) {
-    SampleOptions options;
-    options.clip_skip = clip_skip;
-    const InitialNoise noise = sample_noise(model, job.seeds, 0, 2, 8, 8);
-    return image_grid(sample_images(model, config.sample_prompts, noise, options), 2, 2, 2);
-  };
-  ASSERT_NE(picture(1).pixels, picture(2).pixels);
-  write_png(folder_ / "expected.png", picture(2));
-  EXPECT_EQ(read_file(job.folder / "samples/images-000000000032.png"), read_file(folder_ / "expected.png"));
 }
 
 // Latents of an AutoencoderKL are drawn, from their own stream.

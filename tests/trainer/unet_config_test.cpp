@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
+
 #include "tests/trainer/config_fixture.hpp"
 
 namespace soup {
@@ -103,7 +106,13 @@ TEST(UNetConfig, NumbersThatDoNotFitAreRefused) {
       {"transformer_layers_per_block", {1, 2, 3, 4}},
       {"cross_attention_dim", nullptr},  // but the blocks have cross-attention
       {"freq_shift", -1},
-      {"freq_shift", 4},  // as many as there are frequencies
+      {"freq_shift", 4},                                      // as many as there are frequencies
+      {"block_out_channels", {4, 4, std::int64_t{1} << 40}},  // what would fill the memory before a weight is read
+      {"layers_per_block", 100'000'000},
+      {"layers_per_block", {1, 1, 65}},
+      {"transformer_layers_per_block", 65},
+      {"in_channels", std::numeric_limits<std::uint64_t>::max()},
+      {"cross_attention_dim", std::int64_t{1} << 40},
       {"norm_num_groups", 0},
       {"norm_eps", 0.0},
       {"in_channels", -1},
