@@ -51,7 +51,7 @@ at::Tensor TrainingStep::latents_of(const Batch& batch, std::int64_t first, std:
   return model_.autoencoder->latents(moments, part_of(batch.latent_noise, first, count, model_.device()));
 }
 
-at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) {
+at::Tensor TrainingStep::text_of(const Batch& batch, std::int64_t first, std::int64_t count) const {
   if (batch.text_states.defined()) {
     return part_of(batch.text_states, first, count, model_.device());
   }

@@ -236,8 +236,9 @@ TEST_F(TrainerTest, PicturesAreDrawnWithTheTextStatesOfTheTraining) {
   DiffusionModel model = make_model(two_layers, tiny.tokenizer, SeedTree(1));
   Trainer(model, images_, {}, with_pictures, *self_, log_).run();
   const InitialNoise noise = sample_noise(model, with_pictures.seeds, 0, 1, 8, 8);
-  write_png(folder_.path() / "expected.png",
-            image_grid(sample_images(model, {"red"}, noise, {.clip_skip = 2}), 1, 2, 2));
+  SampleOptions options;
+  options.clip_skip = 2;
+  write_png(folder_.path() / "expected.png", image_grid(sample_images(model, {"red"}, noise, options), 1, 2, 2));
   EXPECT_EQ(read_file(with_pictures.folder / Trainer::samples_folder / "images-000000000032.png"),
             read_file(folder_.path() / "expected.png"));
 }
