@@ -125,22 +125,6 @@ TEST_F(EvaluationTest, ScoresOneModelAsInTheRecord) {
   EXPECT_THROW(score("alignment", Half::all), ConfigError);
 }
 
-TEST_F(EvaluationTest, ClipSkipIsThatOfTheConfiguration) {
-  train_tiny_scorer();
-  const std::filesystem::path a = model("a", 1);
-  evaluation("one").evaluate({"soup", {a}, WeightSet::raw}, log);
-  const ModelRecord last = record("soup.raw");
-  config.sampling.clip_skip = 2;
-  evaluation("two").evaluate({"soup", {a}, WeightSet::raw}, log);
-  evaluation("two").evaluate({"ensemble", {a, a}, WeightSet::raw}, log);
-  const ModelRecord before = record("soup.raw");
-  EXPECT_NE(sample_values(before, "alignment"), sample_values(last, "alignment"));
-  EXPECT_NE(sample_values(before, "denoising_loss"), sample_values(last, "denoising_loss"));
-  EXPECT_EQ(sample_values(record("ensemble.raw"), "alignment"), sample_values(before, "alignment"));
-  EXPECT_EQ(score_model(config, shards, held_out, SeedTree(4), a, {"denoising_loss", WeightSet::raw, Half::all}),
-            sample_values(before, "denoising_loss"));
-}
-
 TEST(Halves, ShareOutTheItems) {
   for (const std::size_t shards : {1U, 3U, 4U}) {
     std::vector<std::size_t> both = items_of_half(50, shards, Half::first);

@@ -39,19 +39,22 @@ def resident(root):
 
 
 def run(command):
-    """Seconds, and the two peaks of memory, asked for five times a second."""
+    """Seconds by the clock and of processors, and the two peaks of memory, asked for five times a second."""
     begin = time.perf_counter()
     with open(work / "errors", "wb") as errors:
         process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=errors)
         alone, all_of_it = 0.0, 0.0
-        while process.poll() is None:
+        ended, status, usage = 0, 0, None
+        while ended == 0:
             one, every = resident(process.pid)
             alone, all_of_it = max(alone, one), max(all_of_it, every)
             time.sleep(0.2)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)  # its workers', which it waited for, included
     seconds = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{command} failed:\n{(work / 'errors').read_text()[-2000:]}")
-    return seconds, alone, all_of_it
+    return seconds, usage.ru_utime + usage.ru_stime, alone, all_of_it
 
 
 def programs():
@@ -65,20 +68,22 @@ def programs():
 
 
 print(f"{threads} threads, {rounds} rounds, JPEGs of {side} x {int(side) * 3 // 4} to {resolution} x {resolution}\n")
-print("| images | program | images/s, best | images/s, median | its own MiB | MiB with its workers |")
-print("| --- | --- | --- | --- | --- | --- |")
+print("| images | program | images/s, best | images/s, median | processor ms an image, best | its own MiB | MiB with its workers |")
+print("| --- | --- | --- | --- | --- | --- | --- |")
 for count in counts:
     made = subprocess.run([sys.executable, here / "make_inputs.py", work / "in", count, side], check=True, capture_output=True)
-    seconds, alone, all_of_it = {}, {}, {}
+    seconds, busy, alone, all_of_it = {}, {}, {}, {}
     for _ in range(rounds):
         for name, command in programs().items():
-            taken, one, every = run(command)
+            taken, used, one, every = run(command)
             seconds.setdefault(name, []).append(taken)
+            busy[name] = min(busy.get(name, used), used)
             alone[name] = max(alone.get(name, 0.0), one)
             all_of_it[name] = max(all_of_it.get(name, 0.0), every)
             (work / "out.h5").unlink()
     for name, taken in seconds.items():
         best, median = int(count) / min(taken), int(count) / statistics.median(taken)
-        print(f"| {count} | {name} | {best:.0f} | {median:.0f} | {alone[name]:.0f} | {all_of_it[name]:.0f} |", flush=True)
+        milliseconds = 1000 * busy[name] / int(count)
+        print(f"| {count} | {name} | {best:.0f} | {median:.0f} | {milliseconds:.2f} | {alone[name]:.0f} | {all_of_it[name]:.0f} |", flush=True)
     shutil.rmtree(work / "in")
 print(f"\nMean length of a JPEG: {int(made.stdout)} bytes.")
