@@ -12,7 +12,8 @@ namespace soup {
 namespace {
 
 constexpr std::size_t file_block = 256U << 10;
-constexpr std::size_t read_block = 1U << 20;
+constexpr std::int64_t least_block = 1 << 12;
+constexpr std::int64_t most_block = 1 << 20;
 
 struct FreeArchive {
   void operator()(archive* handle) const { archive_read_free(handle); }
@@ -23,7 +24,8 @@ struct FreeArchive {
 struct TarReader::Impl {
   std::filesystem::path path;
   std::unique_ptr<archive, FreeArchive> handle;
-  std::string last;  // member
+  std::string last;       // member
+  std::int64_t size = 0;  // of that member, by its header
 
   // libarchive's "warning" means that the entry is whole; everything else is damage.
   void check(int status, const char* what) const {
@@ -72,22 +74,24 @@ std::optional<TarMember> TarReader::next() {
   member.is_file = archive_entry_filetype(entry) == AE_IFREG && !is_link;
   member.is_folder = archive_entry_filetype(entry) == AE_IFDIR;
   impl_->last = member.name;
+  impl_->size = archive_entry_size(entry);
   return member;
 }
 
 std::optional<std::vector<std::byte>> TarReader::read(std::uint64_t most) {
   std::vector<std::byte> content;
+  // One byte more than the header says, so that the first read sees the end; but a header may say anything.
+  const auto block = static_cast<std::size_t>(std::clamp(impl_->size, least_block, most_block - 1) + 1);
   while (true) {
     const std::size_t used = content.size();
-    content.resize(used + read_block);
-    const la_ssize_t got = archive_read_data(impl_->handle.get(), content.data() + used, read_block);
+    content.resize(used + block);
+    const la_ssize_t got = archive_read_data(impl_->handle.get(), content.data() + used, block);
     impl_->check(static_cast<int>(std::min<la_ssize_t>(got, 0)), "is damaged");
     content.resize(used + static_cast<std::size_t>(std::max<la_ssize_t>(got, 0)));
     if (content.size() > most) {
       return std::nullopt;
     }
-    if (got <= 0) {
-      content.shrink_to_fit();
+    if (got < static_cast<la_ssize_t>(block)) {
       return content;
     }
   }
