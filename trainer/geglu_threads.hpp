@@ -22,32 +22,42 @@ SOUP_THREAD float normal_cdf(float x) {
   return 0.5F * (1.0F + erff(x * 0.70710678F));
 }
 
+// What a thread works on: where its values, their gates, and their results lie.
+template <int width, class T>
+struct GegluPlace {
+  std::int64_t value, gate, result;
+
+  SOUP_THREAD GegluPlace(const GpuGeglu<T>& call, std::int64_t thread) {
+    const std::int64_t lanes = call.columns / width;
+    const std::int64_t row = thread / lanes;
+    result = row * call.columns + thread % lanes * width;
+    value = result + row * call.columns;
+    gate = value + call.columns;
+  }
+};
+
 template <int width, class T>
 SOUP_THREAD void geglu_output(const GpuGeglu<T>& call, std::int64_t thread) {
-  const std::int64_t lanes = call.columns / width;
-  const std::int64_t row = thread / lanes;
-  const std::int64_t column = thread % lanes * width;
+  const GegluPlace<width, T> place(call, thread);
   float values[width];
   float gates[width];
-  load<width>(call.projected + row * 2 * call.columns + column, values);
-  load<width>(call.projected + (row * 2 + 1) * call.columns + column, gates);
+  load<width>(call.projected + place.value, values);
+  load<width>(call.projected + place.gate, gates);
   for (int i = 0; i < width; ++i) {
     values[i] *= gates[i] * normal_cdf(gates[i]);
   }
-  store<width>(values, call.output + row * call.columns + column);
+  store<width>(values, call.output + place.result);
 }
 
 template <int width, class T>
 SOUP_THREAD void geglu_by_projected(const GpuGeglu<T>& call, std::int64_t thread) {
-  const std::int64_t lanes = call.columns / width;
-  const std::int64_t row = thread / lanes;
-  const std::int64_t column = thread % lanes * width;
+  const GegluPlace<width, T> place(call, thread);
   float values[width];
   float gates[width];
   float slopes[width];
-  load<width>(call.projected + row * 2 * call.columns + column, values);
-  load<width>(call.projected + (row * 2 + 1) * call.columns + column, gates);
-  load<width>(call.slope + row * call.columns + column, slopes);
+  load<width>(call.projected + place.value, values);
+  load<width>(call.projected + place.gate, gates);
+  load<width>(call.slope + place.result, slopes);
   for (int i = 0; i < width; ++i) {
     const float gate = gates[i];
     const float below = normal_cdf(gate);
@@ -55,8 +65,8 @@ SOUP_THREAD void geglu_by_projected(const GpuGeglu<T>& call, std::int64_t thread
     gates[i] = slopes[i] * values[i] * (below + gate * density);
     values[i] = slopes[i] * gate * below;
   }
-  store<width>(values, call.by_projected + row * 2 * call.columns + column);
-  store<width>(gates, call.by_projected + (row * 2 + 1) * call.columns + column);
+  store<width>(values, call.by_projected + place.value);
+  store<width>(gates, call.by_projected + place.gate);
 }
 
 }  // namespace soup

@@ -1,3 +1,4 @@
+// --threads and --device: where a verb computes.
 #include "experiments/verbs/compute_options.hpp"
 
 #include <ATen/Parallel.h>
