@@ -214,8 +214,7 @@ class Planner {
         item.basis = size_.unet == 0 ? Basis::unknown : Basis::assumed;
         // One rank of the group encodes.
         const int ranks = plan_.topology ? plan_.topology->ranks_per_group : 1;
-        item.seconds +=
-            static_cast<double>(item.images) * products_to_encode() * ranks / (encoding_rate() * units);
+        item.seconds += static_cast<double>(item.images) * products_to_encode() * ranks / (encoding_rate() * units);
       }
     } else {
       item.basis = Basis::assumed;
@@ -367,11 +366,10 @@ std::string describe(const Plan& plan, const Experiment& experiment) {
       plan.device.is_gpu() ? ", " + human_bytes(static_cast<double>(plan.gpu_memory_bytes)) + " of its GPU's" : "",
       plan.device.is_gpu() ? assumed_gpu_training_rate : assumed_training_rate, plan.device.is_gpu() ? "GPU" : "core",
       assumed_import_rate,
-      experiment.data.latents
-          ? fmt::format(", {:g} multiplications per second and {} in encoding",
-                        plan.device.is_gpu() ? assumed_gpu_encoding_rate : assumed_encoding_rate,
-                        plan.device.is_gpu() ? "GPU" : "core")
-          : "");
+      experiment.data.latents ? fmt::format(", {:g} multiplications per second and {} in encoding",
+                                            plan.device.is_gpu() ? assumed_gpu_encoding_rate : assumed_encoding_rate,
+                                            plan.device.is_gpu() ? "GPU" : "core")
+                              : "");
   if (!plan.problems.empty()) {
     text += fmt::format("\n{} {} to solve before this can run:\n", plan.problems.size(),
                         plan.problems.size() == 1 ? "problem" : "problems");
