@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/process_identity.hpp"
 
 namespace soup {
 
@@ -20,8 +21,13 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t read_block_bytes = std::size_t{1} << 16;
 
+// Processes on several hosts may have one number: in containers they all begin at 1.
+std::string process_suffix() {
+  return host_name() + "-" + std::to_string(::getpid());
+}
+
 std::string partial_suffix() {
-  return ".partial-" + std::to_string(::getpid());
+  return ".partial-" + process_suffix();
 }
 
 // "a/b/" names the folder b, not an empty name inside it.
@@ -56,7 +62,7 @@ void exchange_folders(const fs::path& partial, const fs::path& final_path) {
   }
   // File systems without exchange (NFS) have a moment with no folder of that name.
   fs::path older = final_path;
-  older += ".older-" + std::to_string(::getpid());
+  older += ".older-" + process_suffix();
   rename_path(final_path, older, final_path);
   rename_path(partial, final_path, final_path);
   rename_path(older, partial, final_path);

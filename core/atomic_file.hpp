@@ -12,8 +12,8 @@
 
 namespace soup {
 
-// Writes `final_path` + ".partial-<pid>" and renames it on commit(). Without commit() the partial file is removed.
-// Every member throws DataError (disk full, read-only folder, ...), naming the final path.
+// Writes `final_path` + ".partial-<host>-<pid>" and renames it on commit(). Without commit() the partial file is
+// removed. Every member throws DataError (disk full, read-only folder, ...), naming the final path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path final_path);

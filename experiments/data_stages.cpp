@@ -80,10 +80,10 @@ void import_and_encode(const RunContext& context, const ShardSpec& spec, const D
                   spec.name, report.images, report.texts, report.truncated));
 }
 
-// The rank that imports a stage's shard: who will train it opens it.
+// The rank that imports a stage's shard.
 int importer_of(const RunContext& context, const Stage& stage) {
-  const std::size_t groups = static_cast<std::size_t>(context.topology.groups);
-  return static_cast<int>(stage.shard % groups) * context.topology.ranks_per_group;
+  const auto groups = static_cast<std::size_t>(context.topology.groups());
+  return context.topology.first_rank(static_cast<int>(stage.shard % groups));
 }
 
 nlohmann::json describe(const DuplicatePair& pair, const std::vector<ShardFile>& shards) {

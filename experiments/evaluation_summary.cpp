@@ -6,6 +6,7 @@
 
 #include "experiments/comparison.hpp"
 #include "experiments/drift.hpp"
+#include "experiments/missing.hpp"
 #include "experiments/stage.hpp"
 
 namespace soup {
@@ -15,7 +16,7 @@ namespace {
 std::vector<std::pair<std::string, std::filesystem::path>> model_folders(const Experiment& experiment,
                                                                          const std::filesystem::path& base) {
   std::vector<std::pair<std::string, std::filesystem::path>> folders;
-  for (const Stage& stage : stages_of(experiment)) {
+  for (const Stage& stage : surviving_stages(experiment)) {
     if (stage.kind == StageKind::base) {
       folders.emplace_back(stage.name, base);
     } else if (stage.kind == StageKind::ingredient || stage.kind == StageKind::soup ||

@@ -12,7 +12,7 @@ namespace soup {
 
 // All models of a run, each with raw and with EMA weights: base, ingredients, soup, leave-one-out soups, paragons,
 // ensemble (where the configuration asks for it and there are two ingredients). `base` is the base's model folder; all
-// others lie where stages_of() puts them below the run folder.
+// others lie where surviving_stages() puts them below the run folder.
 std::vector<EvaluatedModel> evaluated_models(const Experiment& experiment, const std::filesystem::path& base);
 
 // Once every record is there: writes comparison.json (the soup against every other model) and drift.json (ingredients,

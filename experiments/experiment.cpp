@@ -83,7 +83,28 @@ std::string to_yaml(const Experiment& experiment) {
 
 Digest digest_of(const Experiment& experiment) {
   Experiment copy = experiment;
-  return sha256(write_keys([&copy](Keys& keys) { describe(keys, copy); }, {"name", "run_folder", "launch"}));
+  return sha256(write_keys([&copy](Keys& keys) { describe(keys, copy); },
+                           {"name", "run_folder", "launch", "data.shards.ranks", "base.shards.ranks", "soup.on_missing",
+                            "soup.accumulate"}));
+}
+
+std::uint64_t images_of(const ShardSpec& shard, const Experiment& experiment) {
+  return shard.images > 0 ? shard.images : experiment.ingredients.images;
+}
+
+int ranks_of(const ShardSpec& shard, const Experiment& experiment) {
+  return shard.ranks > 0 ? shard.ranks : experiment.launch.ranks_per_group;
+}
+
+std::vector<int> group_sizes_wanted(const Experiment& experiment) {
+  std::vector<int> sizes;
+  for (const ShardSpec& shard : experiment.data.shards) {
+    sizes.push_back(ranks_of(shard, experiment));
+  }
+  if (sizes.empty()) {
+    sizes.push_back(experiment.launch.ranks_per_group);
+  }
+  return sizes;
 }
 
 HeldOut held_out_of(const Experiment& experiment) {

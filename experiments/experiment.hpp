@@ -27,9 +27,11 @@ struct FileSource {
 };
 
 struct ShardSpec {
-  std::string name;         // [a-z0-9][a-z0-9_-]*, a folder name
-  std::int64_t weight = 1;  // integer weight in the soup
-  std::string theme;        // icon theme: its folder's name ("oxygen"); the source's root is always filled in
+  std::string name;          // [a-z0-9][a-z0-9_-]*, a folder name
+  std::int64_t weight = 1;   // integer weight in the soup
+  std::uint64_t images = 0;  // that its ingredient sees; 0: ingredients.images
+  int ranks = 0;             // of the group that trains it; 0: launch.ranks_per_group
+  std::string theme;         // icon theme: its folder's name ("oxygen"); the source's root is always filled in
   std::variant<IconThemeSource, IdxSource, FileSource, FolderSource, TarsSource> source;
 };
 
@@ -65,9 +67,17 @@ struct ParagonConfig {
   std::optional<double> learning_rate;  // absent: the ingredients'
 };
 
+// When ingredients failed or are not there yet: no soup, wait until some other job has trained them, or a soup of the
+// others.
+enum class OnMissing { fail, wait, soup_of_survivors };
+
 struct SoupConfig {
   int scale_bits = default_scale_bits;
   bool leave_one_out = true;  // also make and evaluate the soups without each shard
+  OnMissing on_missing = OnMissing::fail;
+  // Sum ingredients in memory as they finish (8 bytes a weight, over a group's ranks), so that the soups need no more
+  // reading; else every soup reads them again, in pieces.
+  bool accumulate = true;
 };
 
 struct LaunchConfig {
@@ -76,6 +86,7 @@ struct LaunchConfig {
   std::int64_t deadline_seconds = 1800;  // longest wait in one collective; 0 = none
   std::string device = "auto";           // of device_names: where networks compute
   bool deterministic = true;             // on a GPU: the same bits from the same training, at some cost of speed
+  std::string umask;                     // octal, of all files and folders of the run; empty: the process's own
 };
 
 struct EvaluationConfig {
@@ -118,6 +129,12 @@ Digest digest_of(const Experiment& experiment);
 
 // The split every trainer, evaluation and scorer of this experiment uses.
 HeldOut held_out_of(const Experiment& experiment);
+
+// What a data shard asks for, or the experiment's general value.
+std::uint64_t images_of(const ShardSpec& shard, const Experiment& experiment);
+int ranks_of(const ShardSpec& shard, const Experiment& experiment);
+// ranks_of every data shard, in order; launch.ranks_per_group where there is none.
+std::vector<int> group_sizes_wanted(const Experiment& experiment);
 
 // Side of a latent's pixel in image pixels, and channels of the latents of RGB images, of an autoencoder by its name.
 struct LatentShape {

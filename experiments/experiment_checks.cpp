@@ -94,19 +94,13 @@ void check_shards(const Checker& check, const std::string& path, const std::vect
   }
 }
 
-void check_train(const Checker& check, const std::string& path, const TrainConfig& train, int ranks_per_group) {
+void check_train(const Checker& check, const std::string& path, const TrainConfig& train) {
   if (train.images % static_cast<std::uint64_t>(train.batch) != 0) {
     const std::uint64_t batch = static_cast<std::uint64_t>(train.batch);
     check.fail(path + ".images",
                fmt::format("{} images are not a multiple of the batch of {}", train.images, train.batch),
                fmt::format("write {} or {}", std::max(train.images / batch, std::uint64_t{1}) * batch,
                            (train.images / batch + 1) * batch));
-  }
-  if (train.batch % ranks_per_group != 0) {
-    check.fail(path + ".batch",
-               fmt::format("a batch of {} cannot be split over {} ranks (launch.ranks_per_group)", train.batch,
-                           ranks_per_group),
-               fmt::format("write a multiple of {}", ranks_per_group));
   }
   if (train.micro_batch > train.batch) {
     check.fail(path + ".micro_batch",
@@ -239,8 +233,41 @@ void check_base(const Checker& check, const Experiment& experiment) {
                "set base.model to a model folder, or base.shards to what a base is trained on");
   }
   check_shards(check, "base.shards", experiment.base.shards);
-  check_train(check, "base.train", experiment.base.train, experiment.launch.ranks_per_group);
+  check_train(check, "base.train", experiment.base.train);
   check_architecture(check, experiment);
+}
+
+// What one shard asks of its training.
+void check_share(const Checker& check, const std::string& path, const ShardSpec& shard, const Experiment& experiment) {
+  const TrainConfig& train = experiment.ingredients;
+  const auto batch = static_cast<std::uint64_t>(train.batch);
+  if (shard.images % batch != 0) {
+    check.fail(path + ".images",
+               fmt::format("{} images are not a multiple of the batch of {} (ingredients.batch)", shard.images, batch),
+               fmt::format("write {} or {}", std::max(shard.images / batch, std::uint64_t{1}) * batch,
+                           (shard.images / batch + 1) * batch));
+  }
+  if (shard.images > 0 && train.warmup_images > shard.images) {
+    check.fail(
+        path + ".images",
+        fmt::format("{} images, but the warm-up is {} (ingredients.warmup_images)", shard.images, train.warmup_images),
+        "warm-up is the first part of the training");
+  }
+  if (ranks_of(shard, experiment) > train.batch) {
+    check.fail(path + ".ranks",
+               fmt::format("{} ranks, but a batch has only {} images (ingredients.batch)", ranks_of(shard, experiment),
+                           train.batch),
+               "each rank of a group needs at least one image of a batch");
+  }
+}
+
+void check_umask(const Checker& check, const std::string& umask) {
+  const bool good = umask.size() <= 4 && umask.find_first_not_of("01234567") == std::string::npos &&
+                    (umask.size() < 4 || umask.front() == '0');
+  if (!good) {
+    check.fail("launch.umask", fmt::format("\"{}\" is no umask", umask.substr(0, 64)),
+               "write three octal digits, as 027: what others than owner and group may not");
+  }
 }
 
 void check_evaluation(const Checker& check, const Experiment& experiment) {
@@ -271,8 +298,12 @@ void check_experiment(const Experiment& experiment, const YamlNode& root) {
   }
   check_shards(check, "data.shards", experiment.data.shards);
   check_base(check, experiment);
+  check_umask(check, experiment.launch.umask);
   if (!experiment.data.shards.empty()) {
-    check_train(check, "ingredients", experiment.ingredients, experiment.launch.ranks_per_group);
+    check_train(check, "ingredients", experiment.ingredients);
+    for (std::size_t i = 0; i < experiment.data.shards.size(); ++i) {
+      check_share(check, fmt::format("data.shards[{}]", i), experiment.data.shards[i], experiment);
+    }
     check_evaluation(check, experiment);
   }
 }

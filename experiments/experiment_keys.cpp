@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t many_images = 1'000'000'000'000;
 constexpr std::array<std::string_view, 3> duplicate_choices = {"report", "refuse", "drop"};
+constexpr std::array<std::string_view, 3> missing_choices = {"fail", "wait", "soup_of_survivors"};
 constexpr std::array<std::string_view, 3> missing_captions = {"refuse", "skip", "empty"};
 constexpr std::array<std::string_view, 2> on_broken_choices = {"skip", "refuse"};
 constexpr std::array<std::string_view, 2> fits = {"crop", "pad"};
@@ -176,6 +177,8 @@ void describe(Keys& keys, ParagonConfig& paragon) {
 void describe(Keys& keys, SoupConfig& soup) {
   keys.whole("scale_bits", soup.scale_bits, {16, 52});
   keys.truth("leave_one_out", soup.leave_one_out);
+  describe_choice(keys, "on_missing", soup.on_missing, missing_choices);
+  keys.truth("accumulate", soup.accumulate);
 }
 
 void describe(Keys& keys, LaunchConfig& launch) {
@@ -184,6 +187,7 @@ void describe(Keys& keys, LaunchConfig& launch) {
   keys.whole("deadline_seconds", launch.deadline_seconds, {0, 604800});
   keys.word("device", launch.device, device_names);
   keys.truth("deterministic", launch.deterministic);
+  keys.text("umask", launch.umask, Need::optional);
 }
 
 }  // namespace
@@ -218,6 +222,7 @@ void describe(Keys& keys, TrainConfig& train) {
   keys.truth("train_text_encoder", train.train_text_encoder);
   keys.text_list("frozen", train.frozen);
   keys.whole("checkpoint_images", train.checkpoint_images, {1, many_images});
+  keys.whole("keep_checkpoints", train.keep_checkpoints, {1, 1000});
   keys.whole("log_images", train.log_images, {1, many_images});
   keys.whole("validate_images", train.validate_images, {0, many_images});
   keys.truth("snapshots", train.snapshots);
@@ -268,6 +273,8 @@ void describe(Keys& keys, EvaluationConfig& evaluation) {
 void describe(Keys& keys, ShardSpec& shard) {
   keys.text("name", shard.name, Need::required);
   keys.whole("weight", shard.weight, {1, 1'000'000});
+  keys.whole("images", shard.images, {0, many_images});
+  keys.whole("ranks", shard.ranks, {0, 65536});
 
   auto* held_theme = std::get_if<IconThemeSource>(&shard.source);
   auto* held_idx = std::get_if<IdxSource>(&shard.source);

@@ -100,20 +100,30 @@ class Planner {
     const auto states = texts_per_image * static_cast<std::uint64_t>(size_.tokens * size_.text_width);
     return (moments + states) * encoded_number_bytes;
   }
-  // Cores a stage's ranks have between them, or GPUs.
-  [[nodiscard]] double units_of(const Stage& stage) const {
-    const bool by_group = stage.kind == StageKind::ingredient || stage.kind == StageKind::import_shard;
-    const int groups = plan_.topology ? plan_.topology->groups : 1;
+  // Cores that a rank has, or GPUs.
+  [[nodiscard]] double units_per_rank() const {
     const int all =
         plan_.device.is_gpu() ? std::min(plan_.ranks, static_cast<int>(plan_.gpus.gpus.size())) : plan_.cores;
-    return static_cast<double>(all) / (by_group ? groups : 1);
+    return static_cast<double>(all) / plan_.ranks;
+  }
+  // That work on a stage together.
+  [[nodiscard]] int ranks_for(const Stage& stage) const {
+    switch (stage.kind) {
+      case StageKind::ingredient:
+        return std::min(plan_.ranks, ranks_of(shard_of(stage, experiment_), experiment_));
+      case StageKind::import_shard:
+        return 1;
+      default:
+        return plan_.ranks;
+    }
   }
 
   // The rate of this run's own trainings, where there are any, for all others.
   void learn(const Stage& stage, const StageRecord& record) {
     const bool trained = stage.images > 0 && record.seconds > 0.0;
     if (trained) {
-      measured_rate_ = static_cast<double>(stage.images) / record.seconds * work_per_image() / units_of(stage);
+      measured_rate_ =
+          static_cast<double>(stage.images) / record.seconds * work_per_image() / (units_per_rank() * record.ranks);
     }
   }
 
@@ -194,7 +204,7 @@ class Planner {
   }
 
   void predict(StagePlan& item) const {
-    const double units = units_of(item.stage);
+    const double units = units_per_rank() * ranks_for(item.stage);
     const double rate = measured_rate_ > 0.0 ? measured_rate_ : assumed_rate();
     item.basis = measured_rate_ > 0.0 ? Basis::this_run : Basis::assumed;
     if (size_.unet == 0 && (item.stage.images > 0 || item.stage.kind == StageKind::evaluate)) {
@@ -212,9 +222,7 @@ class Planner {
       item.seconds = static_cast<double>(item.images) / assumed_import_rate;
       if (encodes(item.stage)) {
         item.basis = size_.unet == 0 ? Basis::unknown : Basis::assumed;
-        // One rank of the group encodes.
-        const int ranks = plan_.topology ? plan_.topology->ranks_per_group : 1;
-        item.seconds += static_cast<double>(item.images) * products_to_encode() * ranks / (encoding_rate() * units);
+        item.seconds += static_cast<double>(item.images) * products_to_encode() / (encoding_rate() * units);
       }
     } else {
       item.basis = Basis::assumed;
@@ -222,31 +230,33 @@ class Planner {
     }
   }
 
-  // Groups train ingredients and import side by side: each kind takes as long as the group with most to do.
+  // Groups train ingredients and import side by side: each kind takes as long as the group that is through last.
   void add_up() {
-    const std::size_t groups = plan_.topology ? static_cast<std::size_t>(plan_.topology->groups) : 1;
-    std::vector<double> importing(groups);
-    std::vector<double> training(groups);
+    const std::vector<int> group_sizes = plan_.topology ? plan_.topology->group_sizes : std::vector<int>{plan_.ranks};
+    std::vector<double> importing(group_sizes.size());
     for (const StagePlan& item : plan_.stages) {
       if (item.done) {
         continue;
       }
       plan_.bytes_to_do += item.bytes;
       if (item.stage.kind == StageKind::import_shard) {
-        importing[item.stage.shard % groups] += item.seconds;
+        importing[item.stage.shard % importing.size()] += item.seconds;
       } else if (item.stage.kind == StageKind::ingredient) {
-        training[item.stage.shard % groups] += item.seconds;
+        const ShardSpec& shard = shard_of(item.stage, experiment_);
+        plan_.work.push_back({shard.name, item.seconds * ranks_for(item.stage), ranks_of(shard, experiment_)});
       } else {
         plan_.seconds_to_do += item.seconds;
       }
     }
-    plan_.seconds_to_do += std::ranges::max(importing) + std::ranges::max(training);
+    plan_.schedule = make_schedule(group_sizes, plan_.work);
+    plan_.seconds_to_do += std::ranges::max(importing) + plan_.schedule.makespan;
   }
 
   // Of one rank, where its networks compute.
   [[nodiscard]] std::uint64_t training_memory() const {
     std::uint64_t batch = 0;
-    const auto per_group = static_cast<std::uint64_t>(plan_.topology ? plan_.topology->ranks_per_group : 1);
+    const auto per_group =
+        static_cast<std::uint64_t>(plan_.topology ? std::ranges::min(plan_.topology->group_sizes) : 1);
     if (!experiment_.data.shards.empty()) {
       batch = static_cast<std::uint64_t>(experiment_.ingredients.batch) / per_group;
     }
@@ -295,7 +305,14 @@ Plan make_plan(const Experiment& experiment, int ranks, const GpuInventory& gpus
   plan.ranks = ranks;
   plan.cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   plan.gpus = gpus;
-  plan.problems = preflight(experiment, ranks);
+  try {
+    plan.topology = Topology::make(ranks, 0, group_sizes_wanted(experiment));
+  } catch (const ConfigError& error) {
+    plan.problems.push_back(error);
+  }
+  for (Error& problem : preflight(experiment)) {
+    plan.problems.push_back(std::move(problem));
+  }
   try {
     plan.device = choose_device(experiment.launch.device, gpus);
   } catch (const ConfigError& error) {
@@ -303,11 +320,6 @@ Plan make_plan(const Experiment& experiment, int ranks, const GpuInventory& gpus
   }
   if (const std::optional<Error> problem = nccl_problem(gpus)) {
     plan.problems.push_back(*problem);
-  }
-  try {
-    plan.topology = Topology::make(ranks, 0, experiment.launch.ranks_per_group);
-  } catch (const ConfigError&) {
-    plan.topology.reset();  // among the problems already
   }
   try {
     Planner(experiment, plan).fill();
@@ -336,11 +348,12 @@ std::string describe(const Plan& plan, const Experiment& experiment) {
                                  plan.digest.brief(), experiment.run_folder.native(), done, plan.stages.size());
   text += describe(plan.gpus) + "networks compute on " + describe(plan.device, plan.gpus) + "\n\n";
   if (plan.topology) {
-    std::vector<std::string> names;
-    for (const ShardSpec& shard : experiment.data.shards) {
-      names.push_back(shard.name);
+    text += plan.topology->describe() + "\n";
+    if (!plan.work.empty()) {
+      text += "ingredients to train: a free group takes the next, longest first\n" +
+              describe(plan.schedule, *plan.topology, plan.work);
     }
-    text += plan.topology->describe(names) + "\n";
+    text += "\n";
   }
   std::size_t width = 5;
   for (const StagePlan& item : plan.stages) {

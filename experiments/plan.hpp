@@ -11,6 +11,7 @@
 #include "experiments/experiment.hpp"
 #include "experiments/stage.hpp"
 #include "launch/device.hpp"
+#include "launch/schedule.hpp"
 #include "launch/topology.hpp"
 
 namespace soup {
@@ -40,6 +41,8 @@ struct Plan {
   GpuInventory gpus;
   ComputeDevice device;  // of the first rank
   std::vector<StagePlan> stages;
+  std::vector<Work> work;              // the ingredients to train
+  Schedule schedule;                   // and who trains which when
   double seconds_to_do = 0.0;          // wall time of all that is not done; groups work side by side
   std::uint64_t bytes_to_do = 0;       // on disk
   std::uint64_t memory_bytes = 0;      // resident, of one rank, at its peak

@@ -13,7 +13,6 @@
 #include "data/shard_file.hpp"
 #include "experiments/model_size.hpp"
 #include "experiments/yaml_parser.hpp"
-#include "launch/topology.hpp"
 #include "merge/model_folder.hpp"
 #include "trainer/config_reader.hpp"
 #include "trainer/noise_schedule.hpp"
@@ -273,9 +272,8 @@ void check_scorer(const Experiment& experiment) {
 
 }  // namespace
 
-std::vector<Error> preflight(const Experiment& experiment, int ranks) {
+std::vector<Error> preflight(const Experiment& experiment) {
   Problems problems;
-  problems.collect([&] { Topology::make(ranks, 0, experiment.launch.ranks_per_group); });
   problems.collect([&] { check_owner(experiment); });
   problems.collect([&] { check_writable(experiment.run_folder); });
   const std::int64_t factor = factor_of(experiment.base);
@@ -293,8 +291,8 @@ std::vector<Error> preflight(const Experiment& experiment, int ranks) {
   return problems.take();
 }
 
-void require_ready(const Experiment& experiment, int ranks) {
-  const std::vector<Error> problems = preflight(experiment, ranks);
+void require_ready(const Experiment& experiment) {
+  const std::vector<Error> problems = preflight(experiment);
   if (problems.empty()) {
     return;
   }

@@ -1,4 +1,4 @@
-// What can be found wrong with an experiment before its first image is trained: sources, base, folders, ranks, disk.
+// What can be found wrong with an experiment before its first image is trained: sources, base, folders.
 #pragma once
 
 #include <exception>
@@ -11,9 +11,9 @@
 namespace soup {
 
 // All problems, in the order in which a run would meet them; empty when the run can start. Writes nothing.
-std::vector<Error> preflight(const Experiment& experiment, int ranks);
+std::vector<Error> preflight(const Experiment& experiment);
 
 // Throws the first problem; the others are listed in its hint. What `soup run` asks before its first stage.
-void require_ready(const Experiment& experiment, int ranks);
+void require_ready(const Experiment& experiment);
 
 }  // namespace soup

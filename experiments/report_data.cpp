@@ -108,7 +108,8 @@ RunData read_run(const Experiment& experiment) {
   run.experiment = experiment;
   run.configuration = to_yaml(experiment);
   run.environment = read_json(root / "environment.json");
-  std::vector<Stage> stages = stages_of(experiment);
+  std::vector<Stage> stages = surviving_stages(experiment);
+  run.missing = read_missing(experiment);
   for (const Stage& stage : stages) {
     if (stage.kind == StageKind::duplicates) {
       run.duplicates = read_json(root / stage.folder / "duplicates.json");

@@ -15,6 +15,7 @@
 #include "experiments/drift.hpp"
 #include "experiments/evaluation_record.hpp"
 #include "experiments/experiment.hpp"
+#include "experiments/missing.hpp"
 #include "experiments/stage.hpp"
 #include "merge/ledger.hpp"
 
@@ -45,6 +46,7 @@ struct RunData {
   Experiment experiment;
   std::string configuration;  // YAML
   std::vector<StageSummary> stages;
+  std::vector<MissingIngredient> missing;  // what soup.on_missing: soup_of_survivors went on without
   std::vector<ShardSummary> shards;
   std::map<std::string, LossCurve> curves;  // by stage name
   std::vector<std::string>

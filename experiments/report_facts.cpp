@@ -107,6 +107,9 @@ std::string provenance_section(const RunData& run) {
   html +=
       fact("Fixed point", fmt::format("{} fractional bits, total weight {}", ledger.scale_bits, ledger.total_weight));
   html += fact("Written by", escaped(ledger.program));
+  for (const MissingIngredient& ingredient : run.missing) {
+    html += fact("Not in the soup", fmt::format("{}: {}", escaped(ingredient.shard), escaped(ingredient.reason)));
+  }
   html +=
       "</dl>\n<div class=\"frame\"><table>\n<thead><tr><th scope=\"col\">Ingredient</th><th "
       "scope=\"col\">Weight</th><th scope=\"col\">Images seen</th><th scope=\"col\" class=\"text\">Data</th><th "

@@ -13,7 +13,7 @@
 namespace soup {
 
 // Which part of an experiment is wanted; everything it needs comes with it.
-enum class RunGoal { all, scorer, base, ingredients, paragons, evaluation };
+enum class RunGoal { all, scorer, base, ingredients, soups, paragons, evaluation };
 
 struct RunRequest {
   RunGoal goal = RunGoal::all;

@@ -2,6 +2,7 @@
 #include "experiments/run_context.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,7 +12,11 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/process_identity.hpp"
 #include "core/text.hpp"
+#include "experiments/stage_failure.hpp"
+#include "experiments/stage_lock.hpp"
+#include "merge/ledger.hpp"
 
 namespace soup {
 
@@ -40,11 +45,11 @@ const Stage& RunContext::stage(const std::string& name) const {
   return *found;
 }
 
-RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicator> world, int local_ranks,
-                        c10::Device device, Log& log) {
-  const Topology topology = Topology::make(world->size(), world->rank(), experiment.launch.ranks_per_group);
+RunContext make_context(const Experiment& experiment, const Topology& topology, std::unique_ptr<Communicator> world,
+                        int local_ranks, c10::Device device, Log& log) {
   auto watchdog = std::make_shared<Watchdog>(std::chrono::seconds(experiment.launch.deadline_seconds), nullptr);
   std::unique_ptr<Communicator> group = world->split(topology.group, topology.rank_in_group);
+  std::unique_ptr<Communicator> across = world->split(topology.rank_in_group, topology.group);
   std::unique_ptr<Communicator> patient = world->split(0, topology.rank);
   return {.experiment = experiment,
           .stages = stages_of(experiment),
@@ -55,27 +60,65 @@ RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicat
           .patient = std::move(patient),
           .world = watched(std::move(world), watchdog, "world"),
           .group = watched(std::move(group), watchdog, "group"),
+          .across = watched(std::move(across), watchdog, "across"),
           .alone = make_self_communicator(),
           .log = log};
 }
 
+namespace {
+
+// What one rank found out about a stage that is to be run; the lock is its own.
+struct Opening {
+  bool done = false;
+  Digest key;
+  std::optional<FileLock> lock = {};
+};
+
+Opening open_stage(const RunContext& context, const Stage& stage) {
+  const std::filesystem::path& run = context.experiment.run_folder;
+  const std::optional<Digest> key = stage_key(stage, context.stages, run);
+  if (!key) {
+    std::vector<std::string> open;
+    for (const std::string& input : stage.inputs) {
+      const Stage& before = context.stage(input.substr(0, input.find('#')));
+      if (!is_done(before, context.stages, run)) {
+        open.push_back(before.name);
+      }
+    }
+    throw DataError(context.folder_of(stage),
+                    fmt::format("{} needs what is not done: {}", stage.name, fmt::join(open, ", ")),
+                    "`soup run` does all that is needed; `soup status` says what became of it");
+  }
+  if (is_done(stage, context.stages, run)) {
+    return {.done = true, .key = *key};
+  }
+  FileLock lock = take_lock(run, stage.name, context.log);
+  // Another process may have finished it just before.
+  return {.done = is_done(stage, context.stages, run), .key = *key, .lock = std::move(lock)};
+}
+
+void note_failure(const RunContext& context, const Stage& stage, const std::exception& error, ExitCode code) {
+  context.log.event("stage_failed",
+                    {{"stage", stage.name}, {"error", error.what()}, {"exit_code", static_cast<int>(code)}});
+  try {
+    write_failure(
+        context.folder_of(stage),
+        {.time = utc_now(), .process = this_process(), .exit_code = static_cast<int>(code), .error = error.what()});
+  } catch (const Error& unwritten) {
+    // On a full disk there is no room for this either; what happened matters more.
+    context.log.warn(unwritten.what());
+  }
+}
+
+}  // namespace
+
 void run_stage(const RunContext& context, const Stage& stage, Communicator& comm,
                const std::function<StageResult(const Digest& key)>& body) {
   const std::filesystem::path folder = context.folder_of(stage);
-  // One rank looks, all follow: file systems of clusters may show different ranks different states.
-  const std::string state = broadcast_text(
-      comm,
-      agreed(comm,
-             [&]() -> std::string {
-               if (comm.rank() != 0) {
-                 return {};
-               }
-               const std::optional<Digest> key = stage_key(stage, context.stages, context.experiment.run_folder);
-               SOUP_REQUIRE(key.has_value(), "stage " + stage.name + " was started before its inputs were done");
-               return (is_done(stage, context.stages, context.experiment.run_folder) ? "done " : "open ") + key->hex();
-             }),
-      0);
   const bool speaks = comm.rank() == 0;
+  // One rank looks, all follow: file systems of clusters may show different ranks different states.
+  Opening opening = agreed(comm, [&] { return speaks ? open_stage(context, stage) : Opening(); });
+  const std::string state = broadcast_text(comm, (opening.done ? "done " : "open ") + opening.key.hex(), 0);
   if (state.starts_with("done")) {
     if (speaks) {
       context.log.event("stage_skipped", {{"stage", stage.name}});
@@ -84,26 +127,49 @@ void run_stage(const RunContext& context, const Stage& stage, Communicator& comm
   }
   const Digest key = Digest::from_hex(state.substr(5));
   if (speaks) {
-    context.log.event("stage_started", {{"stage", stage.name}, {"key", key.hex()}});
+    nlohmann::json started = to_json(this_process());
+    started.update({{"stage", stage.name}, {"key", key.hex()}, {"ranks", comm.size()}, {"images", stage.images}});
+    context.log.event("stage_started", started);
   }
   const auto start = std::chrono::steady_clock::now();
-  const StageResult result = agreed(comm, [&] {
+  try {
+    const StageResult result = agreed(comm, [&] {
+      if (speaks) {
+        remove_done(folder);
+        remove_failure(folder);
+        remove_partials(folder);
+      }
+      return body(key);
+    });
+    agreed(comm, [&] {
+      if (speaks) {
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        write_done(folder, {.key = key,
+                            .result = result.digest,
+                            .seconds = seconds,
+                            .ranks = comm.size(),
+                            .images = stage.images,
+                            .parts = result.parts});
+        context.log.event("stage_done", {{"stage", stage.name}, {"seconds", seconds}, {"result", result.digest.hex()}});
+        context.log.info(fmt::format("{}: done in {}", stage.name, human_seconds(seconds)));
+      }
+    });
+  } catch (const Interrupted&) {
     if (speaks) {
-      std::filesystem::remove(folder / "DONE");
-      remove_partials(folder);
+      context.log.event("stage_stopped", {{"stage", stage.name}});
     }
-    return body(key);
-  });
-  agreed(comm, [&] {
+    throw;
+  } catch (const Error& error) {
     if (speaks) {
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      write_done(
-          folder,
-          {.key = key, .result = result.digest, .seconds = seconds, .images = stage.images, .parts = result.parts});
-      context.log.event("stage_done", {{"stage", stage.name}, {"seconds", seconds}, {"result", result.digest.hex()}});
-      context.log.info(fmt::format("{}: done in {}", stage.name, human_seconds(seconds)));
+      note_failure(context, stage, error, error.exit_code());
     }
-  });
+    throw;
+  } catch (const std::exception& error) {
+    if (speaks) {
+      note_failure(context, stage, error, ExitCode::invariant);
+    }
+    throw;
+  }
 }
 
 }  // namespace soup

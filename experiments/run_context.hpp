@@ -31,6 +31,7 @@ struct RunContext {
   std::unique_ptr<Communicator> patient;  // all ranks, no deadline: where ranks wait for the others' work
   std::unique_ptr<Communicator> world;    // all ranks
   std::unique_ptr<Communicator> group;    // the ranks that train one shard together
+  std::unique_ptr<Communicator> across;   // ranks of all groups with this rank's number in its group
   std::unique_ptr<Communicator> alone;    // this rank
   Log& log;
 
@@ -52,12 +53,13 @@ struct StageResult {
 };
 
 // Splits `world` into groups and builds the rest. Collective.
-RunContext make_context(const Experiment& experiment, std::unique_ptr<Communicator> world, int local_ranks,
-                        c10::Device device, Log& log);
+RunContext make_context(const Experiment& experiment, const Topology& topology, std::unique_ptr<Communicator> world,
+                        int local_ranks, c10::Device device, Log& log);
 
 // Runs one stage by the ranks of `comm` unless its DONE file has the key it has now: `body` gets the key and returns
-// the digest of what it made (only the first rank's counts), then the first rank writes DONE. Collective over `comm`;
-// every rank returns or every rank throws.
+// the digest of what it made (only the first rank's counts), then the first rank writes DONE. Meanwhile the first rank
+// holds the stage's lock (DataError where another process works on it) and, if the stage fails, leaves a FAILED file.
+// Throws DataError where an input is not done. Collective over `comm`; every rank returns or every rank throws.
 void run_stage(const RunContext& context, const Stage& stage, Communicator& comm,
                const std::function<StageResult(const Digest& key)>& body);
 

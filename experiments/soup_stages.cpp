@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
-#include <optional>
+#include <nlohmann/json.hpp>
+#include <span>
 
 #include "core/error.hpp"
-#include "experiments/training_stages.hpp"
+#include "experiments/missing.hpp"
 #include "merge/compatibility.hpp"
 #include "merge/ingredient_record.hpp"
 #include "merge/ledger.hpp"
@@ -83,30 +85,61 @@ LedgerIngredient entry_of(const Term& term, const fs::path& soup_folder) {
   return entry;
 }
 
-// This rank brings the ingredients its group trained: the group's first rank, so that each comes once.
-bool is_mine(const RunContext& context, const Term& term) {
-  const std::size_t group = term.shard % static_cast<std::size_t>(context.topology.groups);
-  return static_cast<int>(group) == context.topology.group && context.topology.rank_in_group == 0;
-}
+// Who brings what to one part of a soup, the same on all ranks of a group.
+struct Brought {
+  std::vector<std::unique_ptr<Weights>> files;
+  std::vector<SoupIngredient> ingredients;
+  std::vector<SoupIngredient> without;
+};
 
-TensorLayout layout_of(const Weights& weights) {
-  TensorLayout layout;
-  for (const WeightTensor& tensor : weights.tensors()) {
-    layout.append(tensor.name, tensor.shape);
+// Names in the sums of each group, by group.
+std::vector<std::vector<std::string>> names_in_sums(const RunContext& context, const PartialSums* sums) {
+  nlohmann::json names = nlohmann::json::array();
+  if (sums != nullptr && context.topology.rank_in_group == 0) {
+    for (const SoupTerm& term : sums->terms()) {
+      names.push_back(term.name);
+    }
   }
-  return layout;
-}
-
-Weights weights_of(const fs::path& folder, const std::string& part) {
-  const ModelFolder model = open_model(folder);
-  const ModelPart* found = model.find(part);
-  if (found == nullptr) {
-    throw DataError(folder / part, "holds no weights");
+  const std::vector<std::string> of_rank = all_gather_text(*context.world, names.dump());
+  std::vector<std::vector<std::string>> of_group;
+  for (int group = 0; group < context.topology.groups(); ++group) {
+    const auto first = static_cast<std::size_t>(context.topology.first_rank(group));
+    of_group.push_back(nlohmann::json::parse(of_rank[first]).get<std::vector<std::string>>());
   }
-  return open_part(model, *found);
+  return of_group;
 }
 
-Digest make_one(const RunContext& context, const Stage& stage, Communicator& world) {
+Brought bring(const RunContext& context, const std::vector<Term>& terms, const std::string& part,
+              const TensorLayout& layout, const std::vector<std::vector<std::string>>& summed) {
+  Brought brought;
+  const auto read = [&](const std::string& name, std::int64_t weight, const fs::path& folder) -> SoupIngredient {
+    brought.files.push_back(std::make_unique<Weights>(weights_of(folder, part)));
+    return {name, weight, from_weights(*brought.files.back(), layout)};
+  };
+  const auto is_in = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+  };
+  const auto own_group = static_cast<std::size_t>(context.topology.group);
+  std::size_t turn = 0;
+  for (const Term& term : terms) {
+    if (std::ranges::any_of(summed, [&](const auto& names) { return is_in(names, term.name); })) {
+      continue;
+    }
+    if (turn++ % summed.size() == own_group) {
+      brought.ingredients.push_back(read(term.name, term.weight, term.folder));
+    }
+  }
+  for (const Stage* stage : context.of_kind(StageKind::ingredient)) {
+    const ShardSpec& shard = shard_of(*stage, context.experiment);
+    if (is_in(summed[own_group], shard.name) && std::ranges::find(terms, shard.name, &Term::name) == terms.end()) {
+      brought.without.push_back(read(shard.name, shard.weight, context.folder_of(*stage)));
+    }
+  }
+  return brought;
+}
+
+Digest make_one(const RunContext& context, const Stage& stage, const IngredientSums& sums) {
+  Communicator& world = *context.world;
   const fs::path folder = context.folder_of(stage);
   const std::vector<Term> terms = agreed(world, [&] {
     std::vector<Term> read = terms_of(context, stage);
@@ -131,23 +164,17 @@ Digest make_one(const RunContext& context, const Stage& stage, Communicator& wor
       writer = std::make_unique<SoupFolderWriter>(folder, open_model(terms.front().folder), parts, form, terms.size());
     }
   });
-  SoupOptions options;
-  options.scale_bits = context.experiment.soup.scale_bits;
   for (const std::string& part : parts) {
     // Names and shapes from the first ingredient; make_soup checks that all agree.
     const TensorLayout layout = agreed(world, [&] { return layout_of(weights_of(terms.front().folder, part)); });
-    std::vector<std::unique_ptr<Weights>> files;
-    std::vector<SoupIngredient> mine;
-    agreed(world, [&] {
-      for (const Term& term : terms) {
-        if (is_mine(context, term)) {
-          files.push_back(std::make_unique<Weights>(weights_of(term.folder, part)));
-          mine.push_back({term.name, term.weight, from_weights(*files.back(), layout)});
-        }
-      }
-    });
-    const BucketSink sink = writes ? writer->sink(layout, part) : BucketSink([](auto, auto, auto) {});
-    const SoupTotals totals = make_soup(world, layout, ledger.base_digest.value_or(Digest{}), mine, options, sink);
+    const PartialSums* of_part = sums.find(part);
+    const std::vector<std::vector<std::string>> summed = names_in_sums(context, of_part);
+    const Brought brought = agreed(world, [&] { return bring(context, terms, part, layout, summed); });
+    const SoupTotals totals =
+        make_soup({.all = world, .group = *context.group, .across = *context.across}, layout,
+                  ledger.base_digest.value_or(Digest{}),
+                  {.ingredients = brought.ingredients, .sums = of_part, .without = brought.without},
+                  soup_options(context.experiment), writes ? writer->sink(layout, part) : BucketSink());
     for (LedgerIngredient& entry : ledger.ingredients) {
       for (const SoupTerm& term : totals.ingredients) {
         if (term.name == entry.name) {
@@ -157,15 +184,28 @@ Digest make_one(const RunContext& context, const Stage& stage, Communicator& wor
     }
   }
   ledger.history = {{"made", "", total_weight, utc_now()}};
+  for (const MissingIngredient& missing : read_missing(context.experiment)) {
+    ledger.history.front().missing[missing.shard] = missing.reason;
+  }
   return agreed(world, [&] { return writes ? writer->commit(ledger).soup_digest() : Digest{}; });
 }
 
 }  // namespace
 
-void run_soups(const RunContext& context) {
+bool is_a_soup_open(const RunContext& context) {
+  std::int64_t open = agreed(*context.world, [&]() -> std::int64_t {
+    return std::ranges::any_of(context.of_kind(StageKind::soup), [&](const Stage* stage) {
+      return !is_done(*stage, context.stages, context.experiment.run_folder);
+    });
+  });
+  context.world->broadcast(std::as_writable_bytes(std::span(&open, 1)), 0);
+  return open != 0;
+}
+
+void run_soups(const RunContext& context, const IngredientSums& sums) {
   for (const Stage* stage : context.of_kind(StageKind::soup)) {
     run_stage(context, *stage, *context.world,
-              [&](const Digest&) -> StageResult { return {make_one(context, *stage, *context.world)}; });
+              [&](const Digest&) -> StageResult { return {make_one(context, *stage, sums)}; });
   }
 }
 

@@ -22,7 +22,7 @@ std::string import_name(const ShardSpec& shard, bool is_base) {
 
 // Canonical text of the values that decide a training's weights: not what is only logged, checked or saved on the way.
 std::string training_text(TrainConfig train, std::set<std::string, std::less<>> left_out = {}) {
-  left_out.insert({"checkpoint_images", "log_images", "validate_images", "snapshots"});
+  left_out.insert({"checkpoint_images", "keep_checkpoints", "log_images", "validate_images", "snapshots"});
   return write_keys([&train](Keys& keys) { describe(keys, train); }, left_out);
 }
 
@@ -48,7 +48,7 @@ Stage import_stage(const Experiment& experiment, std::size_t index, bool is_base
   // Where a source lies does not matter, what it is does.
   stage.settings =
       write_keys([&shard](Keys& keys) { describe(keys, shard); },
-                 {"weight", "icon_theme.root", "idx.images", "idx.labels", "file"}) +
+                 {"weight", "images", "ranks", "icon_theme.root", "idx.images", "idx.labels", "file"}) +
       identity_of(shard) +
       fmt::format("resolution: {}\nmax_broken_fraction: {}\nseconds_per_image: {}\n", experiment.data.resolution,
                   yaml_number(experiment.data.max_broken_fraction), yaml_number(experiment.data.seconds_per_image));
@@ -120,9 +120,9 @@ Stage ingredient_stage(const Experiment& experiment, std::size_t index) {
   stage.folder = std::filesystem::path("ingredients") / shard;
   stage.shard = index;
   stage.inputs = {import_name(experiment.data.shards[index], false), "duplicates#" + shard, "base"};
-  stage.settings = split_text(experiment) + training_text(experiment.ingredients);
-  stage.trajectory = split_text(experiment) + trajectory_text(experiment.ingredients);
-  stage.images = experiment.ingredients.images;
+  stage.images = images_of(experiment.data.shards[index], experiment);
+  stage.settings = split_text(experiment) + training_text(train_config_of(stage, experiment));
+  stage.trajectory = split_text(experiment) + trajectory_text(train_config_of(stage, experiment));
   return stage;
 }
 
@@ -225,7 +225,11 @@ std::vector<Stage> stages_of(const Experiment& experiment) {
     stages.push_back(soup_stage(experiment, i));
   }
   if (experiment.paragon.equal_total) {
-    stages.push_back(paragon_stage(experiment, "equal-total", experiment.ingredients.images * shards));
+    std::uint64_t total = 0;
+    for (const ShardSpec& shard : experiment.data.shards) {
+      total += images_of(shard, experiment);
+    }
+    stages.push_back(paragon_stage(experiment, "equal-total", total));
   }
   if (experiment.paragon.one_shard && !(experiment.paragon.equal_total && shards == 1)) {
     stages.push_back(paragon_stage(experiment, "one-shard", experiment.ingredients.images));

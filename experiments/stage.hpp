@@ -63,6 +63,7 @@ struct StageRecord {
   Digest key;
   Digest result;         // digest of what the stage made; enters the keys of the stages after it
   double seconds = 0.0;  // wall time, for the report and for plan's predictions
+  int ranks = 1;         // that did it
   std::uint64_t images = 0;
   std::map<std::string, Digest> parts = {};  // digests of the parts of the result that others may take alone
 };
@@ -70,6 +71,8 @@ struct StageRecord {
 // nullopt when there is no DONE file; DataError when it is unreadable.
 std::optional<StageRecord> read_done(const std::filesystem::path& stage_folder);
 void write_done(const std::filesystem::path& stage_folder, const StageRecord& record);
+// Throws DataError where it stays.
+void remove_done(const std::filesystem::path& stage_folder);
 
 // The duplicates stage's result: digest of all its parts, by name.
 Digest digest_of_parts(const std::map<std::string, Digest>& parts);

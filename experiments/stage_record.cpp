@@ -101,6 +101,7 @@ std::optional<StageRecord> read_done(const std::filesystem::path& stage_folder) 
     record.key = Digest::from_hex(json.at("key").get<std::string>());
     record.result = Digest::from_hex(json.at("result").get<std::string>());
     record.seconds = json.at("seconds").get<double>();
+    record.ranks = json.value("ranks", 1);  // not in records of soup 0.1 before groups differed in size
     record.images = json.at("images").get<std::uint64_t>();
     for (const auto& [part, digest] : json.at("parts").items()) {
       record.parts.emplace(part, Digest::from_hex(digest.get<std::string>()));
@@ -121,8 +122,18 @@ void write_done(const std::filesystem::path& stage_folder, const StageRecord& re
     parts[part] = digest.hex();
   }
   const nlohmann::json json = {{"version", done_version},   {"key", record.key.hex()}, {"result", record.result.hex()},
-                               {"seconds", record.seconds}, {"images", record.images}, {"parts", std::move(parts)}};
+                               {"seconds", record.seconds}, {"ranks", record.ranks},   {"images", record.images},
+                               {"parts", std::move(parts)}};
   write_file_atomically(done_file(stage_folder), json.dump(2) + "\n");
+}
+
+void remove_done(const std::filesystem::path& stage_folder) {
+  std::error_code error;
+  std::filesystem::remove(done_file(stage_folder), error);
+  if (error) {
+    throw DataError(done_file(stage_folder), "cannot be removed: " + error.message(),
+                    "is something else in the stage's place?");
+  }
 }
 
 Digest digest_of_parts(const std::map<std::string, Digest>& parts) {

@@ -13,6 +13,8 @@
 #include "data/caption.hpp"
 #include "experiments/prompts.hpp"
 #include "experiments/shard_access.hpp"
+#include "launch/schedule.hpp"
+#include "launch/work_queue.hpp"
 #include "merge/ingredient_record.hpp"
 #include "merge/weights_digest.hpp"
 #include "trainer/trainer.hpp"
@@ -137,13 +139,10 @@ Digest train(const RunContext& context, TrainingTask task, Communicator& team) {
                 [&] { return team.rank() == 0 ? publish(context, task, trainer, job.config, folder) : Digest{}; });
 }
 
-// Base and paragon use all ranks that can share a batch evenly; the others wait.
+// Base and paragon use all ranks that get an image of each batch; the others wait.
 void run_by_all(const RunContext& context, const Stage& stage, const std::function<StageResult(Communicator&)>& body) {
   const std::int64_t batch = stage.images > 0 ? train_config_of(stage, context.experiment).batch : 1;
-  int ranks = context.topology.world_size;
-  while (batch % ranks != 0) {
-    --ranks;
-  }
+  const int ranks = static_cast<int>(std::min<std::int64_t>(context.topology.world_size, batch));
   const bool member = context.topology.rank < ranks;
   const std::unique_ptr<Communicator> team =
       watched(context.patient->split(member ? 0 : 1, context.topology.rank), context.watchdog, stage.name);
@@ -215,15 +214,44 @@ DiffusionModel load_base(const RunContext& context) {
   return model;
 }
 
-// Of this rank's group, all or the one that is asked for: indices into data.shards.
-std::vector<std::size_t> own_shards(const RunContext& context, const std::optional<std::string>& only) {
+// All or the one that is asked for: indices into data.shards.
+std::vector<std::size_t> wanted_shards(const RunContext& context, const std::optional<std::string>& only) {
   const std::vector<ShardSpec>& specs = context.experiment.data.shards;
-  if (only && std::ranges::none_of(specs, [&only](const ShardSpec& spec) { return spec.name == *only; })) {
-    throw ConfigError(fmt::format("the experiment has no shard {}", *only), "data.shards lists the names");
+  std::vector<std::size_t> wanted;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (!only || specs[i].name == *only) {
+      wanted.push_back(i);
+    }
   }
-  std::vector<std::size_t> shards = context.topology.shards_of(context.topology.group, specs.size());
-  std::erase_if(shards, [&](std::size_t shard) { return only && specs[shard].name != *only; });
-  return shards;
+  if (wanted.empty()) {
+    throw ConfigError(fmt::format("the experiment has no shard {}", only.value_or("")), "data.shards lists the names");
+  }
+  return wanted;
+}
+
+// What is left to train of these shards, in seconds of one image on one rank: of equal images only their number counts.
+std::vector<Work> work_of(const RunContext& context, const std::vector<std::size_t>& shards) {
+  const std::vector<const Stage*> ingredients = context.of_kind(StageKind::ingredient);
+  std::vector<Work> work;
+  for (const std::size_t shard : shards) {
+    const Stage& stage = *ingredients[shard];
+    const ShardSpec& spec = context.experiment.data.shards[shard];
+    const std::uint64_t seen = newest_checkpoint_images(context.folder_of(stage)).value_or(0);
+    const bool done = is_done(stage, context.stages, context.experiment.run_folder);
+    const std::uint64_t left = done || seen >= stage.images ? 0 : stage.images - seen;
+    work.push_back({spec.name, static_cast<double>(left), ranks_of(spec, context.experiment)});
+  }
+  return work;
+}
+
+StageResult train_ingredient(const RunContext& context, const Stage& stage, const Stage& import_stage) {
+  std::vector<TrainingShard> shards = {open_for_training(context, import_stage)};
+  const std::string scope = shards.front().name;
+  Validation validation = held_out_part(context, shards, 256);
+  return {train(context,
+                {stage, ModelKind::ingredient, scope, std::move(shards), load_base(context),
+                 model_digest(part_digests(base_folder(context.experiment))), std::move(validation)},
+                *context.group)};
 }
 
 }  // namespace
@@ -251,8 +279,12 @@ void run_base(const RunContext& context) {
 void check_ingredients(const RunContext& context, const std::optional<std::string>& only) {
   const std::vector<const Stage*> imports = import_stages(context, false);
   agreed(*context.patient, [&] {
-    for (const std::size_t shard : own_shards(context, only)) {
-      const TrainingShard opened = open_for_training(context, *imports[shard]);
+    const std::vector<std::size_t> shards = wanted_shards(context, only);
+    for (const Turn& turn : make_schedule(context.topology.group_sizes, work_of(context, shards)).turns) {
+      if (turn.group != context.topology.group || context.topology.rank_in_group != 0) {
+        continue;
+      }
+      const TrainingShard opened = open_for_training(context, *imports[shards[turn.work]]);
       if (opened.training.images.empty()) {
         throw DataError(opened.file->path(),
                         fmt::format("shard {} has no image to train on: of its {}, each is held out or dropped as a "
@@ -264,21 +296,40 @@ void check_ingredients(const RunContext& context, const std::optional<std::strin
   });
 }
 
-void run_ingredients(const RunContext& context, const std::optional<std::string>& only) {
+void run_ingredients(const RunContext& context, const std::optional<std::string>& only, const IngredientDone& on_done) {
   const std::vector<const Stage*> ingredients = context.of_kind(StageKind::ingredient);
   const std::vector<const Stage*> imports = import_stages(context, false);
+  const std::vector<std::size_t> shards = wanted_shards(context, only);
+  const std::vector<Work> work = agreed(*context.group, [&] { return work_of(context, shards); });
+  const std::vector<std::size_t> order =
+      order_for_group(work, context.topology.group_sizes[static_cast<std::size_t>(context.topology.group)]);
+  WorkQueue queue(context.experiment.run_folder / "claims", *context.patient);
+  std::exception_ptr failure;
+  while (const std::optional<std::size_t> next = queue.take(order, *context.group)) {
+    const Stage& stage = *ingredients[shards[*next]];
+    try {
+      run_stage(context, stage, *context.group,
+                [&](const Digest&) { return train_ingredient(context, stage, *imports[shards[*next]]); });
+      agreed(*context.group, [&] { on_done(stage); });
+    } catch (const Interrupted&) {
+      failure = std::current_exception();
+      break;
+    } catch (const CommError&) {
+      failure = std::current_exception();
+      break;
+    } catch (const std::exception& error) {
+      // All ranks of the group are here: it can go on. Not even a GPU's full memory is a reason to leave the others.
+      const bool tolerated = !only && context.experiment.soup.on_missing != OnMissing::fail;
+      failure = failure || tolerated ? failure : std::current_exception();
+      if (context.group->rank() == 0 && (tolerated || shards.size() > 1)) {
+        context.log.warn(fmt::format("{} failed, the others go on: {}", stage.name, error.what()));
+      }
+    }
+  }
+  queue.close(*context.patient);
   agreed(*context.patient, [&] {
-    for (const std::size_t shard : own_shards(context, only)) {
-      const Stage& stage = *ingredients[shard];
-      run_stage(context, stage, *context.group, [&](const Digest&) -> StageResult {
-        std::vector<TrainingShard> shards = {open_for_training(context, *imports[shard])};
-        const std::string scope = shards.front().name;
-        Validation validation = held_out_part(context, shards, 256);
-        return {train(context,
-                      {stage, ModelKind::ingredient, scope, std::move(shards), load_base(context),
-                       model_digest(part_digests(base_folder(context.experiment))), std::move(validation)},
-                      *context.group)};
-      });
+    if (failure) {
+      std::rethrow_exception(failure);
     }
   });
 }

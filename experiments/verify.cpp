@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "data/shard_file.hpp"
 #include "experiments/experiment.hpp"
+#include "experiments/missing.hpp"
 #include "experiments/stage.hpp"
 #include "experiments/verify_soup.hpp"
 #include "merge/ingredient_record.hpp"
@@ -131,7 +132,7 @@ void verify_origin(Verifier& verifier, const std::vector<Stage>& stages, const f
 
 std::vector<Finding> verify_run(const fs::path& run_folder, const VerifyOptions& options) {
   const Experiment experiment = load_experiment(run_folder / "experiment.yaml", {});
-  const std::vector<Stage> stages = stages_of(experiment);
+  const std::vector<Stage> stages = surviving_stages(experiment);
   Verifier verifier;
   for (const Stage& stage : stages) {
     verify_stage(verifier, stage, run_folder, options);

@@ -10,6 +10,12 @@ namespace soup {
 
 namespace {
 
+class NothingPending final : public PendingSum {
+ public:
+  bool test() override { return true; }
+  void wait() override {}
+};
+
 class SelfCommunicator final : public Communicator {
  public:
   [[nodiscard]] int rank() const override { return 0; }
@@ -19,6 +25,9 @@ class SelfCommunicator final : public Communicator {
   void all_reduce_sum(std::span<float>) override {}
   void all_reduce_sum(std::span<double>) override {}
   void all_reduce_sum(std::span<std::int64_t>) override {}
+  [[nodiscard]] std::unique_ptr<PendingSum> start_sum(std::span<float>) override {
+    return std::make_unique<NothingPending>();
+  }
   void all_reduce_max(std::span<double>) override {}
   void all_reduce_max(std::span<std::int64_t>) override {}
   void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {

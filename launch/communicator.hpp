@@ -1,4 +1,4 @@
-// Collective calls on spans, the only way ranks talk: Self (one rank), MPI, and later NCCL stand behind it.
+// Collective calls on spans, the only way ranks talk: Self (one rank), MPI and NCCL stand behind it.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,23 @@
 
 namespace soup {
 
+// A sum that is on its way while the caller goes on with something else.
+class PendingSum {
+ public:
+  virtual ~PendingSum() = default;
+  PendingSum(const PendingSum&) = delete;
+  PendingSum& operator=(const PendingSum&) = delete;
+
+  // Lets it get on; some backends do nothing else for it. True when it is there.
+  virtual bool test() = 0;
+  // The values are the sums from here on: for the caller, or for what is queued on the GPU after this. Throws
+  // CommError.
+  virtual void wait() = 0;
+
+ protected:
+  PendingSum() = default;
+};
+
 // Every call is collective over all ranks of the communicator and must be made in the same order everywhere, from one
 // thread. Failures throw CommError naming the call. Buffers of different ranks must have equal sizes.
 class Communicator {
@@ -26,10 +43,17 @@ class Communicator {
   [[nodiscard]] virtual int size() const = 0;
   [[nodiscard]] virtual std::string_view backend() const = 0;  // "self", "mpi", "nccl"
 
+  // Whether spans may lie in the memory of this rank's GPU; work on them is then queued, and not waited for.
+  [[nodiscard]] virtual bool takes_gpu_memory() const { return false; }
+
   // In place.
   virtual void all_reduce_sum(std::span<float> values) = 0;
   virtual void all_reduce_sum(std::span<double> values) = 0;
   virtual void all_reduce_sum(std::span<std::int64_t> values) = 0;
+  // all_reduce_sum that does not wait; `values` stay untouched until wait(). Several may be on their way, waited for in
+  // the order of their start. That all ranks start sums of the same lengths in the same order is the caller's part: it
+  // is not checked, so that starting costs nothing.
+  [[nodiscard]] virtual std::unique_ptr<PendingSum> start_sum(std::span<float> values) = 0;
   virtual void all_reduce_max(std::span<double> values) = 0;
   virtual void all_reduce_max(std::span<std::int64_t> values) = 0;
   // Rank r's `mine` lands at all[r * mine.size()]; all.size() == size() * mine.size().

@@ -7,7 +7,6 @@
 #include "launch/mpi_communicator.hpp"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,8 +15,10 @@
 #include <exception>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "core/error.hpp"
+#include "core/process_identity.hpp"
 
 namespace soup {
 
@@ -27,6 +28,17 @@ MPI_Comm duplicate(MPI_Comm comm) {
   MPI_Comm copy = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(comm, &copy), "MPI_Comm_dup");
   return copy;
+}
+
+// Between two tests of a request, of which there were `tests`.
+void rest(int tests, bool asleep) {
+  // 50 tests pass in some 20 us, the time ranks in step need; 200 sleeps of 50 us bound the loss of those nearly in
+  // step; after these 20 ms half a millisecond more does not matter.
+  if (!asleep || tests < 50) {
+    sched_yield();
+  } else {
+    std::this_thread::sleep_for(std::chrono::microseconds(tests < 250 ? 50 : 500));
+  }
 }
 
 // A datatype that frees itself.
@@ -52,14 +64,6 @@ class Datatype {
 };
 
 }  // namespace
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  if (gethostname(name.data(), name.size() - 1) != 0) {
-    return "unknown host";
-  }
-  return name.data();
-}
 
 void check_mpi(int code, std::string_view call) {
   if (code == MPI_SUCCESS) {
@@ -116,20 +120,13 @@ std::string_view MpiCommunicator::name_of(Call call) {
 }
 
 void MpiCommunicator::complete(MPI_Request& request, std::string_view call, bool asleep) {
-  using std::chrono::microseconds;
   for (int tests = 0;; ++tests) {
     int done = 0;
     check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), call);
     if (done != 0) {
       return;
     }
-    // 50 tests pass in some 20 us, the time ranks in step need; 200 sleeps of 50 us bound the loss of those nearly in
-    // step; after these 20 ms half a millisecond more does not matter.
-    if (!asleep || tests < 50) {
-      sched_yield();
-    } else {
-      std::this_thread::sleep_for(microseconds(tests < 250 ? 50 : 500));
-    }
+    rest(tests, asleep);
   }
 }
 
@@ -183,6 +180,43 @@ void MpiCommunicator::all_reduce_sum(std::span<double> values) {
 
 void MpiCommunicator::all_reduce_sum(std::span<std::int64_t> values) {
   all_reduce(Call::sum_int64, values, MPI_INT64_T, MPI_SUM);
+}
+
+namespace {
+
+// Requests of one sum's pieces.
+class MpiPendingSum final : public PendingSum {
+ public:
+  MpiPendingSum(MPI_Comm comm, std::span<float> values, std::size_t max_count) {
+    for (std::size_t done = 0; done < values.size(); done += max_count) {
+      const std::size_t count = std::min(max_count, values.size() - done);
+      requests_.push_back(MPI_REQUEST_NULL);
+      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, values.data() + done, static_cast<int>(count), MPI_FLOAT, MPI_SUM, comm,
+                               &requests_.back()),
+                "MPI_Iallreduce");
+    }
+  }
+
+  bool test() override {
+    int done = 0;
+    check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE),
+              "start_sum(float)");
+    return done != 0;
+  }
+  void wait() override {
+    for (int tests = 0; !test(); ++tests) {
+      rest(tests, true);
+    }
+  }
+
+ private:
+  std::vector<MPI_Request> requests_;
+};
+
+}  // namespace
+
+std::unique_ptr<PendingSum> MpiCommunicator::start_sum(std::span<float> values) {
+  return std::make_unique<MpiPendingSum>(comm_, values, max_count_);
 }
 
 void MpiCommunicator::all_reduce_max(std::span<double> values) {

@@ -1,30 +1,34 @@
-// Who trains what: ranks to groups to shards, as a pure function of numbers, testable without MPI.
+// Ranks to groups, as a pure function of numbers, testable without MPI.
 #pragma once
 
-#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace soup {
 
+// The world cut into consecutive groups, larger groups first; a group trains one shard at a time.
 struct Topology {
   int world_size = 1;
-  int ranks_per_group = 1;
-  int groups = 1;
+  std::vector<int> group_sizes = {1};  // ranks of each group, in order of rank; together the world
   int rank = 0;
-  int group = 0;          // rank / ranks_per_group
-  int rank_in_group = 0;  // rank % ranks_per_group
+  int group = 0;          // of this rank
+  int rank_in_group = 0;  // 0 to group_sizes[group] - 1
 
-  // Throws ConfigError (with the numbers) when world_size is not a multiple of ranks_per_group. A world smaller than
-  // one group runs as one group of world_size ranks only when world_size == 1 (then the group is the process itself;
-  // the result is the same function of the data).
-  static Topology make(int world_size, int rank, int ranks_per_group);
+  // `wanted`: how many ranks each shard's group is to have. All equal: the world is cut into groups of that many, and
+  // has to be a multiple of it. Else groups are made in order of falling size, one per shard, and again from the
+  // largest while ranks are left; where the next does not fit, the largest that does is made. A world of one rank is
+  // one group whatever is wanted: results do not depend on it. Throws ConfigError with the numbers when ranks would be
+  // left over.
+  static Topology make(int world_size, int rank, std::span<const int> wanted);
 
-  // Shards are dealt round-robin: wave w, group g trains shard w * groups + g. Shards of this group, in wave order.
-  [[nodiscard]] std::vector<std::size_t> shards_of(int group, std::size_t shards) const;
-  [[nodiscard]] std::size_t waves(std::size_t shards) const;
-  // A table for people: one line per group and wave.
-  [[nodiscard]] std::string describe(const std::vector<std::string>& shard_names) const;
+  [[nodiscard]] int groups() const { return static_cast<int>(group_sizes.size()); }
+  [[nodiscard]] int first_rank(int of_group) const;
+  // "3 ranks in 2 groups: 0-1, 2"
+  [[nodiscard]] std::string describe() const;
 };
+
+// "4-7", or "4" of a group of one rank.
+std::string ranks_text(const Topology& topology, int group);
 
 }  // namespace soup

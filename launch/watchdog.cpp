@@ -7,13 +7,14 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/process_identity.hpp"
 #include "launch/communicator.hpp"
-#include "launch/mpi_communicator.hpp"
 #include "launch/mpi_runtime.hpp"
 
 namespace soup {
@@ -105,6 +106,23 @@ Watchdog::Guard::~Guard() {
 
 namespace {
 
+// Under the watchdog from the start to the end of the wait.
+class WatchedSum final : public PendingSum {
+ public:
+  WatchedSum(std::unique_ptr<PendingSum> inner, Watchdog& watchdog, std::string operation)
+      : inner_(std::move(inner)), guard_(std::in_place, watchdog, std::move(operation)) {}
+
+  bool test() override { return inner_->test(); }
+  void wait() override {
+    inner_->wait();
+    guard_.reset();
+  }
+
+ private:
+  std::unique_ptr<PendingSum> inner_;
+  std::optional<Watchdog::Guard> guard_;
+};
+
 class WatchedCommunicator final : public Communicator {
  public:
   WatchedCommunicator(std::unique_ptr<Communicator> inner, std::shared_ptr<Watchdog> watchdog, std::string name)
@@ -125,6 +143,11 @@ class WatchedCommunicator final : public Communicator {
   void all_reduce_sum(std::span<std::int64_t> values) override {
     const auto guard = watch("all_reduce_sum of {} int64", values.size());
     inner_->all_reduce_sum(values);
+  }
+  [[nodiscard]] bool takes_gpu_memory() const override { return inner_->takes_gpu_memory(); }
+  [[nodiscard]] std::unique_ptr<PendingSum> start_sum(std::span<float> values) override {
+    return std::make_unique<WatchedSum>(inner_->start_sum(values), *watchdog_,
+                                        fmt::format("{}: sum of {} floats", name_, values.size()));
   }
   void all_reduce_max(std::span<double> values) override {
     const auto guard = watch("all_reduce_max of {} doubles", values.size());

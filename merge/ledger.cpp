@@ -102,7 +102,16 @@ LedgerEvent event_from_json(StrictObject object, bool is_mean) {
     object.refuse("action", fmt::format("is \"{}\", but must be made, added or removed", excerpt(event.action)));
   }
   event.certificate = object.optional_digest("certificate");
+  if (std::ranges::count(object.keys(), "missing") > 0) {
+    StrictObject missing = object.object("missing");
+    for (const std::string& name : missing.keys()) {
+      event.missing[name] = missing.text(name);
+    }
+  }
   object.done();
+  if (!event.missing.empty() && event.action != "made") {
+    object.refuse("missing", fmt::format("is given, but the action is \"{}\"", event.action));
+  }
   if (event.certificate && event.action != "removed") {
     object.refuse("certificate", fmt::format("is given, but the action is \"{}\"", event.action));
   }
@@ -202,6 +211,9 @@ json to_json(const Ledger& ledger) {
                        {"total_weight", event.total_weight},
                        {"time", event.time},
                        {"certificate", digest_or_null(event.certificate)}});
+    if (!event.missing.empty()) {
+      history.back()["missing"] = event.missing;
+    }
   }
   return {{"schema", ledger_schema},
           {"program", ledger.program},

@@ -49,6 +49,8 @@ struct LedgerEvent {
   std::int64_t total_weight = 0;
   std::string time;                        // ISO 8601, UTC
   std::optional<Digest> certificate = {};  // of removal: certificate_digest
+  // Of a soup of survivors that was made: the ingredients that were to be in it, and why they are not.
+  std::map<std::string, std::string> missing = {};
 };
 
 struct Ledger {

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -68,43 +70,81 @@ void agree_on_form(Communicator& comm, const TensorLayout& layout, const Digest&
   });
 }
 
-// Reads all of this rank's ingredients once: finite, and how large.
-std::vector<SoupTerm> inspect(const TensorLayout& layout, std::span<const SoupIngredient> mine,
-                              std::size_t bucket_elements, std::vector<std::map<std::string, double>>& largest) {
-  std::vector<SoupTerm> terms;
-  std::vector<float> scratch(std::min<std::uint64_t>(bucket_elements, layout.count()));
-  for (const SoupIngredient& ingredient : mine) {
-    if (ingredient.weight < 1) {
-      throw ConfigError(fmt::format("ingredient {} has weight {}, but weights are integers from 1", ingredient.name,
-                                    ingredient.weight));
-    }
-    SoupTerm term{ingredient.name, ingredient.weight, 0.0};
-    std::map<std::string, double>& of_tensor = largest.emplace_back();
-    for (std::uint64_t offset = 0; offset < layout.count(); offset += scratch.size()) {
-      const std::uint64_t count = std::min<std::uint64_t>(scratch.size(), layout.count() - offset);
-      const std::span<const float> values = ingredient.read(offset, std::span(scratch).first(count));
-      for (const Piece& piece : pieces_of(layout, offset, count)) {
-        const double found = largest_magnitude(
-            values.subspan(piece.begin, piece.count),
-            fmt::format("ingredient {}, tensor {}", ingredient.name, piece.tensor->name), piece.first_index);
-        double& most = of_tensor[piece.tensor->name];
-        most = std::max(most, found);
-        term.largest = std::max(term.largest, found);
-      }
-    }
-    terms.push_back(std::move(term));
+void require_good_weight(const SoupIngredient& ingredient) {
+  if (ingredient.weight < 1) {
+    throw ConfigError(fmt::format("ingredient {} has weight {}, but weights are integers from 1", ingredient.name,
+                                  ingredient.weight));
   }
-  return terms;
 }
 
-// Every rank's terms, sorted by name.
-std::vector<SoupTerm> gather_terms(Communicator& comm, const std::vector<SoupTerm>& mine) {
-  nlohmann::json text = nlohmann::json::array();
+std::uint64_t bucket_size(const TensorLayout& layout, const SoupOptions& options) {
+  SOUP_REQUIRE(options.bucket_elements > 0, "buckets of no elements");
+  return std::min<std::uint64_t>(options.bucket_elements, layout.count());
+}
+
+// Calls body(first element, elements) for this slice of every bucket.
+template <typename Body>
+void for_each_slice(const TensorLayout& layout, std::uint64_t bucket, int slice, int slices, const Body& body) {
+  for (std::uint64_t offset = 0; offset < layout.count(); offset += bucket) {
+    const Slice part = slice_of(std::min(bucket, layout.count() - offset), slice, slices);
+    body(offset + part.begin, part.count);
+  }
+}
+
+// Reads an ingredient's slices once: finite, and how large; throws DataError where a total of `most_weight` could
+// overflow.
+double inspect(const TensorLayout& layout, const SoupIngredient& ingredient, std::uint64_t bucket, int slice,
+               int slices, std::map<std::string, double>& largest) {
+  require_good_weight(ingredient);
+  double most = 0.0;
+  std::vector<float> scratch;
+  for_each_slice(layout, bucket, slice, slices, [&](std::uint64_t offset, std::uint64_t count) {
+    scratch.resize(count);
+    const std::span<const float> values = ingredient.read(offset, scratch);
+    for (const Piece& piece : pieces_of(layout, offset, count)) {
+      const double found = largest_magnitude(
+          values.subspan(piece.begin, piece.count),
+          fmt::format("ingredient {}, tensor {}", ingredient.name, piece.tensor->name), piece.first_index);
+      double& of_tensor = largest[piece.tensor->name];
+      of_tensor = std::max(of_tensor, found);
+      most = std::max(most, found);
+    }
+  });
+  return most;
+}
+
+void require_all_in_range(const std::map<std::string, double>& largest, const std::string& name,
+                          std::int64_t total_weight, int scale_bits) {
+  for (const auto& [tensor, most] : largest) {
+    require_in_range(most, total_weight, scale_bits, fmt::format("ingredient {}, tensor {}", name, tensor));
+  }
+}
+
+// sums += weight * q(the ingredient's elements from `offset` on).
+void add_elements(const TensorLayout& layout, const SoupIngredient& ingredient, std::int64_t weight,
+                  std::int64_t total_weight, int scale_bits, std::uint64_t offset, std::span<std::int64_t> sums,
+                  std::vector<float>& scratch) {
+  scratch.resize(sums.size());
+  const std::span<const float> values = ingredient.read(offset, scratch);
+  for (const Piece& piece : pieces_of(layout, offset, sums.size())) {
+    accumulate(values.subspan(piece.begin, piece.count), weight, total_weight, scale_bits, piece.tensor->name,
+               sums.subspan(piece.begin, piece.count), piece.first_index);
+  }
+}
+
+// Every group's terms, sorted by name. A term's largest weight is the largest of all slices.
+std::vector<SoupTerm> gather_terms(const SoupRanks& ranks, std::vector<SoupTerm> mine) {
+  std::vector<double> largest;
   for (const SoupTerm& term : mine) {
-    text.push_back({term.name, term.weight, term.largest});
+    largest.push_back(term.largest);
+  }
+  ranks.group.all_reduce_max(std::span(largest));
+  nlohmann::json text = nlohmann::json::array();
+  for (std::size_t i = 0; i < mine.size() && ranks.group.rank() == 0; ++i) {
+    text.push_back({mine[i].name, mine[i].weight, largest[i]});
   }
   std::vector<SoupTerm> terms;
-  for (const std::string& of_rank : all_gather_text(comm, text.dump())) {
+  for (const std::string& of_rank : all_gather_text(ranks.all, text.dump())) {
     for (const auto& term : nlohmann::json::parse(of_rank)) {
       terms.push_back({term[0].get<std::string>(), term[1].get<std::int64_t>(), term[2].get<double>()});
     }
@@ -168,50 +208,155 @@ WeightReader from_weights(const Weights& weights, const TensorLayout& layout) {
   };
 }
 
-SoupTotals make_soup(Communicator& comm, const TensorLayout& layout, const Digest& base_digest,
-                     std::span<const SoupIngredient> mine, const SoupOptions& options, const BucketSink& sink) {
-  SOUP_REQUIRE(options.bucket_elements > 0, "buckets of no elements");
-  agree_on_form(comm, layout, base_digest);
+Slice slice_of(std::uint64_t count, int slice, int slices) {
+  if (slice >= slices) {
+    return {count, 0};
+  }
+  const auto at = [&](int n) {
+    return count / static_cast<std::uint64_t>(slices) * static_cast<std::uint64_t>(n) +
+           std::min<std::uint64_t>(count % static_cast<std::uint64_t>(slices), static_cast<std::uint64_t>(n));
+  };
+  return {at(slice), at(slice + 1) - at(slice)};
+}
 
-  std::vector<std::map<std::string, double>> largest;
-  const std::vector<SoupTerm> my_terms =
-      agreed(comm, [&] { return inspect(layout, mine, options.bucket_elements, largest); });
-  SoupTotals totals;
-  totals.ingredients = gather_terms(comm, my_terms);
-  // Equal on all ranks, so it throws on all or none.
-  totals.total_weight = total_weight_of(totals.ingredients, options.scale_bits);
-  agreed(comm, [&] {
-    for (std::size_t i = 0; i < mine.size(); ++i) {
-      for (const auto& [tensor, most] : largest[i]) {
-        require_in_range(most, totals.total_weight, options.scale_bits,
-                         fmt::format("ingredient {}, tensor {}", mine[i].name, tensor));
-      }
+PartialSums::PartialSums(const TensorLayout& layout, int slice, int slices, std::int64_t most_weight,
+                         const SoupOptions& options)
+    : layout_(layout), slice_(slice), slices_(slices), most_weight_(most_weight), options_(options) {
+  require_valid_scale(options.scale_bits, most_weight);
+  std::size_t elements = 0;
+  for_each_slice(layout_, bucket_size(layout_, options_), slice_, slices_, [&](std::uint64_t, std::uint64_t count) {
+    begins_.push_back(elements);
+    elements += count;
+  });
+  sums_.resize(elements);
+}
+
+void PartialSums::add(const SoupIngredient& ingredient) {
+  if (holds(ingredient.name)) {
+    throw ConfigError(fmt::format("two ingredients are named {}", ingredient.name));
+  }
+  const std::uint64_t bucket = bucket_size(layout_, options_);
+  // First all of it is looked at: sums that hold half an ingredient would be lost.
+  std::map<std::string, double> largest;
+  const double most = inspect(layout_, ingredient, bucket, slice_, slices_, largest);
+  require_all_in_range(largest, ingredient.name, most_weight_, options_.scale_bits);
+  std::vector<float> scratch;
+  std::size_t begin = 0;
+  for_each_slice(layout_, bucket, slice_, slices_, [&](std::uint64_t offset, std::uint64_t count) {
+    add_elements(layout_, ingredient, ingredient.weight, most_weight_, options_.scale_bits, offset,
+                 std::span(sums_).subspan(begin, count), scratch);
+    begin += count;
+  });
+  terms_.push_back({ingredient.name, ingredient.weight, most});
+}
+
+bool PartialSums::holds(const std::string& name) const {
+  return std::ranges::find(terms_, name, &SoupTerm::name) != terms_.end();
+}
+
+std::span<const std::int64_t> PartialSums::bucket(std::uint64_t offset) const {
+  const std::size_t number = offset / bucket_size(layout_, options_);
+  const std::size_t end = number + 1 < begins_.size() ? begins_[number + 1] : sums_.size();
+  return std::span(sums_).subspan(begins_.at(number), end - begins_[number]);
+}
+
+SoupTotals make_soup(const SoupRanks& ranks, const TensorLayout& layout, const Digest& base_digest,
+                     const SoupShare& share, const SoupOptions& options, const BucketSink& sink) {
+  const std::uint64_t bucket = bucket_size(layout, options);
+  agree_on_form(ranks.all, layout, base_digest);
+  agreed(ranks.all, [&] {
+    const std::string difference =
+        share.sums == nullptr ? "" : share.sums->layout().difference(layout, "the sums", "the soup");
+    if (!difference.empty()) {
+      throw DataError("soup", difference, "ingredients of one soup are trained from one base, with one configuration");
     }
   });
 
-  const std::uint64_t bucket = std::min<std::uint64_t>(options.bucket_elements, layout.count());
+  // The smallest group's size, and whether any rank of this group takes values.
+  std::int64_t fewest = -ranks.group.size();
+  ranks.all.all_reduce_max(std::span(&fewest, 1));
+  const int slices = static_cast<int>(-fewest);
+  const int slice = ranks.group.rank();
+  std::int64_t takes = sink ? 1 : 0;
+  ranks.group.all_reduce_max(std::span(&takes, 1));
+
+  std::vector<std::map<std::string, double>> largest(share.ingredients.size());
+  std::vector<SoupTerm> mine = agreed(ranks.all, [&] {
+    std::vector<SoupTerm> terms;
+    for (std::size_t i = 0; i < share.ingredients.size(); ++i) {
+      const SoupIngredient& ingredient = share.ingredients[i];
+      terms.push_back(
+          {ingredient.name, ingredient.weight, inspect(layout, ingredient, bucket, slice, slices, largest[i])});
+    }
+    return terms;
+  });
+  if (share.sums != nullptr) {
+    std::ranges::copy_if(share.sums->terms(), std::back_inserter(mine), [&share](const SoupTerm& term) {
+      return std::ranges::find(share.without, term.name, &SoupIngredient::name) == share.without.end();
+    });
+  }
+  SoupTotals totals;
+  totals.ingredients = gather_terms(ranks, std::move(mine));
+  // Equal on all ranks, so it throws on all or none.
+  totals.total_weight = total_weight_of(totals.ingredients, options.scale_bits);
+  agreed(ranks.all, [&] {
+    SOUP_REQUIRE(share.sums == nullptr || totals.total_weight <= share.sums->most_weight(),
+                 "a soup of a larger total weight than its sums were made for");
+    for (std::size_t i = 0; i < share.ingredients.size(); ++i) {
+      require_all_in_range(largest[i], share.ingredients[i].name, totals.total_weight, options.scale_bits);
+    }
+  });
+
   std::vector<std::int64_t> sum_buffer(bucket);
-  std::vector<float> float_buffer(bucket);
+  std::vector<float> float_buffer(takes != 0 ? bucket : 0);
+  std::vector<float> scratch;
   for (std::uint64_t offset = 0; offset < layout.count(); offset += bucket) {
     const std::uint64_t count = std::min(bucket, layout.count() - offset);
     const std::span<std::int64_t> sums = std::span(sum_buffer).first(count);
-    const std::span<float> floats = std::span(float_buffer).first(count);
-    const std::vector<Piece> pieces = pieces_of(layout, offset, count);
-    std::ranges::fill(sums, 0);
-    agreed(comm, [&] {
-      for (const SoupIngredient& ingredient : mine) {
-        const std::span<const float> values = ingredient.read(offset, floats);
-        for (const Piece& piece : pieces) {
-          accumulate(values.subspan(piece.begin, piece.count), ingredient.weight, totals.total_weight,
-                     options.scale_bits, piece.tensor->name, sums.subspan(piece.begin, piece.count), piece.first_index);
-        }
+    const Slice part = slice_of(count, slice, slices);
+    const std::span<std::int64_t> slice_sums = sums.subspan(part.begin, part.count);
+    agreed(ranks.all, [&] {
+      if (share.sums != nullptr) {
+        std::ranges::copy(share.sums->bucket(offset), slice_sums.begin());
+      } else {
+        std::ranges::fill(slice_sums, 0);
+      }
+      const auto add = [&](const SoupIngredient& ingredient, std::int64_t weight, std::int64_t total_weight) {
+        add_elements(layout, ingredient, weight, total_weight, options.scale_bits, offset + part.begin, slice_sums,
+                     scratch);
+      };
+      for (const SoupIngredient& ingredient : share.ingredients) {
+        add(ingredient, ingredient.weight, totals.total_weight);
+      }
+      for (const SoupIngredient& ingredient : share.without) {
+        add(ingredient, -ingredient.weight, share.sums->most_weight());
       }
     });
-    comm.all_reduce_sum(sums);
-    finish(sums, totals.total_weight, options.scale_bits, floats);
-    agreed(comm, [&] { sink(offset, sums, floats); });
+    if (slice < slices) {
+      ranks.across.all_reduce_sum(slice_sums);
+    }
+    if (takes != 0) {
+      for (int owner = 0; owner < slices && ranks.group.size() > 1; ++owner) {
+        const Slice of_owner = slice_of(count, owner, slices);
+        ranks.group.broadcast(std::as_writable_bytes(sums.subspan(of_owner.begin, of_owner.count)), owner);
+      }
+    }
+    agreed(ranks.all, [&] {
+      if (sink) {
+        const std::span<float> floats = std::span(float_buffer).first(count);
+        finish(sums, totals.total_weight, options.scale_bits, floats);
+        sink(offset, sums, floats);
+      }
+    });
   }
   return totals;
+}
+
+SoupTotals make_soup(Communicator& comm, const TensorLayout& layout, const Digest& base_digest,
+                     std::span<const SoupIngredient> mine, const SoupOptions& options, const BucketSink& sink) {
+  const std::unique_ptr<Communicator> alone = make_self_communicator();
+  return make_soup({.all = comm, .group = *alone, .across = comm}, layout, base_digest, {.ingredients = mine}, options,
+                   sink);
 }
 
 ResidentSoup make_soup(Communicator& comm, const TensorLayout& layout, const Digest& base_digest,

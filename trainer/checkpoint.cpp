@@ -249,6 +249,11 @@ std::optional<TrainClock> read_checkpoint(const fs::path& folder, const Digest& 
   return std::nullopt;
 }
 
+std::optional<std::uint64_t> newest_checkpoint_images(const fs::path& folder) {
+  const std::vector<fs::path> all = checkpoints_in(folder);
+  return all.empty() ? std::nullopt : images_of(all.front());
+}
+
 void keep_newest_checkpoint(const fs::path& folder, const fs::path& other) {
   const std::vector<fs::path> all = checkpoints_in(folder);
   if (!all.empty()) {

@@ -58,6 +58,9 @@ void write_checkpoint(const std::filesystem::path& folder, const Digest& key, co
 std::optional<TrainClock> read_checkpoint(const std::filesystem::path& folder, const Digest& key, const Digest& layout,
                                           const TrainBuffers& buffers, Log& log);
 
+// How many images the newest checkpoint's name says, readable or not.
+std::optional<std::uint64_t> newest_checkpoint_images(const std::filesystem::path& folder);
+
 // Copies the newest checkpoint file, if any, to another folder.
 void keep_newest_checkpoint(const std::filesystem::path& folder, const std::filesystem::path& other);
 

@@ -85,13 +85,16 @@ FlatState::FlatState(const std::vector<TrainedPart>& parts, const std::vector<st
     parameter.set_data(view);
     // AccumulateGrad adds in place into a gradient that exists, so the view stays a view.
     parameter.mutable_grad() = view_of(gradients_);
+    parameters_.push_back(std::move(parameter));
   }
 }
 
-void FlatState::average_gradients(Communicator& group) {
+void FlatState::sum_gradients(Communicator& group) {
+  if (group.size() == 1) {
+    return;
+  }
   at::Tensor in_memory = gradients_.cpu();  // the same tensor where it is there already
   group.all_reduce_sum(flat_span(in_memory));
-  in_memory.div_(group.size());
   if (!in_memory.is_same(gradients_)) {
     gradients_.copy_(in_memory);
   }

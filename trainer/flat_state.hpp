@@ -52,8 +52,10 @@ class FlatState {
   [[nodiscard]] at::Tensor& gradients() { return gradients_; }  // [count] float
   [[nodiscard]] const at::Tensor& weights() const { return weights_; }
   [[nodiscard]] const at::Tensor& gradients() const { return gradients_; }
-  // Gradients become their mean over the group; through memory where they are on a GPU.
-  void average_gradients(Communicator& group);
+  // Views of the weights, in the layout's order.
+  [[nodiscard]] const std::vector<at::Tensor>& parameters() const { return parameters_; }
+  // Gradients become their sum over the group; through memory where they are on a GPU.
+  void sum_gradients(Communicator& group);
   // Gradients of this norm (double [], on their device) scaled down to `limit` where they exceed it; a limit of 0 is
   // none.
   void scale_gradients(double limit, const at::Tensor& norm);
@@ -65,6 +67,7 @@ class FlatState {
   std::vector<FlatSegment> segments_;
   at::Tensor weights_;
   at::Tensor gradients_;
+  std::vector<at::Tensor> parameters_;
 };
 
 }  // namespace soup

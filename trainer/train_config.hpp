@@ -51,9 +51,10 @@ struct TrainConfig {
   std::string keep_weights = "both";  // of kept_weights: what a finished ingredient holds, and so its soup
 
   std::uint64_t checkpoint_images =
-      50000;                          // a checkpoint every so many images (and at the end of the run or on a signal)
-  std::uint64_t log_images = 1000;    // a point of the loss curve every so many images
-  std::uint64_t validate_images = 0;  // held-out loss every so many images; 0 = never
+      50000;                           // a checkpoint every so many images (and at the end of the run or on a signal)
+  std::uint64_t keep_checkpoints = 2;  // the newest so many stay
+  std::uint64_t log_images = 1000;     // a point of the loss curve every so many images
+  std::uint64_t validate_images = 0;   // held-out loss every so many images; 0 = never
   bool snapshots = false;  // with each checkpoint also a model folder `snapshot` of the EMA weights, to sample from
   std::uint64_t sample_images = 0;          // pictures of sample_prompts every so many images; 0 = never
   std::vector<std::string> sample_prompts;  // always from the same noise

@@ -51,10 +51,10 @@ Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> im
     throw ConfigError(job_.title + " has no images to train on",
                       "every image is held out or dropped as a duplicate: lower data.held_out");
   }
-  if (config.batch % group_.size() != 0) {
-    throw ConfigError(fmt::format("{}: a batch of {} images cannot be shared evenly by {} ranks", job_.title,
-                                  config.batch, group_.size()),
-                      "make batch a multiple of the ranks that train it");
+  if (config.batch < group_.size()) {
+    throw ConfigError(
+        fmt::format("{}: a batch of {} images cannot be shared by {} ranks", job_.title, config.batch, group_.size()),
+        "each rank needs at least one image of a batch");
   }
 }
 
@@ -92,10 +92,12 @@ void Trainer::run() {
   check_same_start();
   Progress progress(log_, job_.title, config.images, "images", clock_.images);
   BatchMaker maker(images_, config, job_.seeds, job_.scope, model_, cached_inputs());
-  const std::int64_t share = config.batch / group_.size();
+  // Shares differ by one image at most.
+  const std::int64_t first = config.batch * group_.rank() / group_.size();
+  const std::int64_t share = config.batch * (group_.rank() + 1) / group_.size() - first;
   const bool on_gpu = !model_.device().is_cpu();
   const auto prepare = [&](std::uint64_t images) {
-    Batch batch = maker.make(images + static_cast<std::uint64_t>(group_.rank() * share), share);
+    Batch batch = maker.make(images + static_cast<std::uint64_t>(first), share);
     if (on_gpu) {
       batch.pin();
     }

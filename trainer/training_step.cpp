@@ -39,6 +39,7 @@ TrainingStep::TrainingStep(DiffusionModel& model, const TrainConfig& config, Com
       group_(group),
       objective_(adapt_schedule(model, config), model.device(), config.min_snr_gamma),
       state_(trained_parts(model, config), config.frozen),
+      sync_(state_, group),
       optimizer_(state_, config) {
   model_.unet->recompute_activations(config.recompute_activations);
 }
@@ -78,18 +79,23 @@ StepResult TrainingStep::accumulate(const Batch& batch) {
       const at::Tensor losses =
           denoising_loss(model_, objective_, latents_of(batch, first, count), noise,
                          part_of(batch.timesteps, first, count, model_.device()), text_of(batch, first, count));
-      // The mean over the whole share, whatever the micro-batches.
-      loss = count == share ? losses.mean() : losses.sum() / share;
+      // The batch's mean, whatever micro-batches and shares there are.
+      loss = count == config_.batch ? losses.mean() : losses.sum() / config_.batch;
+    }
+    if (first + count == share) {
+      sync_.begin();
     }
     loss.backward();
     loss_sum += loss.detach();
   }
   at::Tensor mean_loss = loss_sum.to(at::kDouble);
-  if (group_.size() > 1) {
-    state_.average_gradients(group_);
+  sync_.finish();
+  if (group_.size() > 1 && (mean_loss.is_cpu() || group_.takes_gpu_memory())) {
+    group_.all_reduce_sum(std::span(mean_loss.data_ptr<double>(), 1));
+  } else if (group_.size() > 1) {
     std::array<double, 1> sum = {mean_loss.item<double>()};
     group_.all_reduce_sum(std::span<double>(sum));
-    mean_loss.fill_(sum[0] / group_.size());
+    mean_loss.fill_(sum[0]);
   }
   return {.loss = mean_loss, .gradient_norm = state_.gradients().norm().to(at::kDouble)};
 }

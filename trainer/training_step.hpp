@@ -8,6 +8,7 @@
 #include "trainer/batch.hpp"
 #include "trainer/denoising_loss.hpp"
 #include "trainer/flat_state.hpp"
+#include "trainer/gradient_sync.hpp"
 #include "trainer/model.hpp"
 #include "trainer/train_config.hpp"
 
@@ -27,7 +28,8 @@ class TrainingStep {
   // Trains `model` in place: its parameters become views of one flat buffer. All ranks of `group` construct it alike.
   TrainingStep(DiffusionModel& model, const TrainConfig& config, Communicator& group);
 
-  // Computes the gradients of this rank's share of a batch and averages them over the group.
+  // Computes the gradients of this rank's share of a batch and sums them over the group, while they are computed: the
+  // gradients of the mean loss of the whole batch, `config.batch` images, however it is shared.
   StepResult accumulate(const Batch& batch);
   // Clips and applies them, if the result is finite; after one that is not, nothing is ever applied again, so that the
   // weights stay until somebody looks. `images`: seen before this step.
@@ -45,6 +47,7 @@ class TrainingStep {
   Communicator& group_;
   DenoisingObjective objective_;
   FlatState state_;
+  GradientSync sync_;
   AdamW optimizer_;
   at::Tensor stopped_;  // float []: 1 after a result that was not finite
 };

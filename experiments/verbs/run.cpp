@@ -2,6 +2,7 @@
 #include "experiments/run.hpp"
 
 #include <mpi.h>
+#include <sys/stat.h>
 #include <torch/version.h>
 
 #include <CLI/CLI.hpp>
@@ -22,6 +23,7 @@ struct RunArguments {
   bool base = false;
   bool paragon = false;
   bool scorer = false;
+  bool soup = false;
 };
 
 void add_experiment_options(CLI::App& app, RunArguments& arguments) {
@@ -43,6 +45,9 @@ std::map<std::string, std::string> library_versions() {
 
 int run_goal(const RunArguments& arguments, RunGoal goal, MpiRuntime& mpi) {
   const Experiment experiment = load_experiment(arguments.file, arguments.overrides);
+  if (!experiment.launch.umask.empty()) {
+    ::umask(static_cast<mode_t>(std::stoul(experiment.launch.umask, nullptr, 8)));
+  }
   std::unique_ptr<Communicator> world = mpi.world();
   Log log(world->rank());
   RunRequest request{.goal = goal,
@@ -80,28 +85,33 @@ Verb add_run(CLI::App& program, MpiRuntime& mpi) {
 Verb add_train(CLI::App& program, MpiRuntime& mpi) {
   auto arguments = std::make_shared<RunArguments>();
   CLI::App* app = program.add_subcommand(
-      "train", "Run one training of an experiment: its base, one shard's ingredient, or the paragon");
+      "train", "Run one part of an experiment: its base, one shard's ingredient, the soups, or the paragon");
   app->description(
-      "Trains one model of an experiment, with the stages before it where they are not done: what one element of a "
-      "job\n"
-      "array runs. The result is the one that `soup run` would have made, in the same run folder.");
+      "Trains one model of an experiment, with imports and base where they are not done: what one element of a job\n"
+      "array runs, on all its ranks. The result is the one that `soup run` would have made, in the same run folder.\n"
+      "--soup averages the ingredients; soup.on_missing says what happens where some are not done.");
   add_experiment_options(*app, *arguments);
   auto* shard = app->add_option("--shard", arguments->shard, "Train the ingredient of this shard")->type_name("NAME");
   auto* base = app->add_flag("--base", arguments->base, "Train the base");
   auto* paragon = app->add_flag("--paragon", arguments->paragon, "Train the paragons");
   auto* scorer = app->add_flag("--scorer", arguments->scorer, "Train the image-text scorer that evaluations use");
-  shard->excludes(base)->excludes(paragon)->excludes(scorer);
-  base->excludes(paragon)->excludes(scorer);
-  paragon->excludes(scorer);
+  auto* soup = app->add_flag("--soup", arguments->soup, "Make the soups of the ingredients that are there");
+  shard->excludes(base)->excludes(paragon)->excludes(scorer)->excludes(soup);
+  base->excludes(paragon)->excludes(scorer)->excludes(soup);
+  paragon->excludes(scorer)->excludes(soup);
+  scorer->excludes(soup);
   app->footer(
       help_footer("  soup train configs/quickstart.yaml --shard oxygen\n  soup train configs/base-icons.yaml --base"));
   return {app, [arguments, &mpi] {
-            if (!arguments->base && !arguments->paragon && !arguments->scorer && arguments->shard.empty()) {
-              throw ConfigError("soup train: nothing to train", "give --shard NAME, --base, --paragon or --scorer");
+            if (!arguments->base && !arguments->paragon && !arguments->scorer && !arguments->soup &&
+                arguments->shard.empty()) {
+              throw ConfigError("soup train: nothing to train",
+                                "give --shard NAME, --base, --paragon, --soup or --scorer");
             }
             const RunGoal goal = arguments->base      ? RunGoal::base
                                  : arguments->paragon ? RunGoal::paragons
                                  : arguments->scorer  ? RunGoal::scorer
+                                 : arguments->soup    ? RunGoal::soups
                                                       : RunGoal::ingredients;
             return run_goal(*arguments, goal, mpi);
           }};
@@ -113,8 +123,8 @@ Verb add_evaluate(CLI::App& program, MpiRuntime& mpi) {
   app->description(
       "Scores every model of a finished run (base, ingredients, soups, paragons; raw and EMA weights) on the same "
       "held-out\n"
-      "prompts, the same noise and the same real images, and writes evaluation/*.jsonl. Models scored before are "
-      "skipped.");
+      "prompts, the same noise and the same real images, and writes evaluation/*.jsonl and the report. Models scored\n"
+      "before are skipped.");
   add_experiment_options(*app, *arguments);
   app->footer(help_footer(
       "  soup evaluate configs/quickstart.yaml\n  soup evaluate configs/quickstart.yaml --set evaluation.prompts=256"));

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "core/error.hpp"
+#include "core/process_identity.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace soup {
@@ -97,7 +98,8 @@ TEST(AtomicFile, PlacesThatRefuseAreNamed) {
 
 TEST(AtomicFile, StalePartialOfAKilledProcessIsOverwritten) {
   const test::TemporaryFolder folder;
-  std::ofstream(folder / ("a.txt.partial-" + std::to_string(::getpid()))) << "something longer than the new content";
+  std::ofstream(folder / ("a.txt.partial-" + host_name() + "-" + std::to_string(::getpid())))
+      << "something longer than the new content";
   write_file_atomically(folder / "a.txt", "new");
   EXPECT_EQ(read_file(folder / "a.txt"), "new");
 }

@@ -41,8 +41,8 @@ class PlanTest : public testing::Test {
     return test::load(folder_.path(), test::small_yaml, overrides);
   }
   // The only problem, as text with its exit code.
-  std::string problem(const Experiment& experiment, int ranks = 1) {
-    const std::vector<Error> problems = preflight(experiment, ranks);
+  std::string problem(const Experiment& experiment) { return only_one(preflight(experiment)); }
+  static std::string only_one(const std::vector<Error>& problems) {
     if (problems.size() != 1) {
       return std::to_string(problems.size()) + " problems";
     }
@@ -53,8 +53,8 @@ class PlanTest : public testing::Test {
 };
 
 TEST_F(PlanTest, FindsNothingWrongWithAGoodExperiment) {
-  EXPECT_TRUE(preflight(load(), 1).empty());
-  EXPECT_NO_THROW(require_ready(load(), 2));
+  EXPECT_TRUE(preflight(load()).empty());
+  EXPECT_NO_THROW(require_ready(load()));
 }
 
 TEST_F(PlanTest, NamesThePackageOfAMissingTheme) {
@@ -64,7 +64,8 @@ TEST_F(PlanTest, NamesThePackageOfAMissingTheme) {
 }
 
 TEST_F(PlanTest, FindsRanksThatFormNoGroups) {
-  EXPECT_THAT(problem(load({"launch.ranks_per_group=2"}), 3), testing::StartsWith("2 "));
+  EXPECT_THAT(only_one(make_plan(load({"launch.ranks_per_group=2"}), 3, GpuInventory{}).problems),
+              testing::StartsWith("2 3 ranks cannot be cut into groups of 2"));
 }
 
 TEST_F(PlanTest, RefusesARunFolderOfAnotherExperiment) {
@@ -72,7 +73,7 @@ TEST_F(PlanTest, RefusesARunFolderOfAnotherExperiment) {
   write_file_atomically(folder_.path() / "run/experiment.yaml", "schema: 1\nname: older\n");
   EXPECT_THAT(problem(load()), AllOf(testing::StartsWith("2 "), HasSubstr("belongs to the experiment \"older\"")));
   write_file_atomically(folder_.path() / "run/experiment.yaml", "schema: 1\nname: small\n");
-  EXPECT_TRUE(preflight(load(), 1).empty());
+  EXPECT_TRUE(preflight(load()).empty());
 }
 
 TEST_F(PlanTest, FindsAFileInTheRunFoldersPlace) {
@@ -193,14 +194,14 @@ TEST_F(PlanTest, RefusesAScorerThatWasTrainedOnHeldOutNames) {
   }
   EXPECT_THAT(problem_with(R"({"configuration": {"held_out": 3}})"), testing::StartsWith("2 "));
   write_file_atomically(scorer / "recipe.json", R"({"configuration": {"held_out": {"fraction": 0.3, "seed": 7}}})");
-  EXPECT_TRUE(preflight(load({"evaluation.scorer=" + scorer.string(), "data.held_out=0.2", "data.held_out_seed=7"}), 1)
-                  .empty());
+  EXPECT_TRUE(
+      preflight(load({"evaluation.scorer=" + scorer.string(), "data.held_out=0.2", "data.held_out_seed=7"})).empty());
 }
 
 TEST_F(PlanTest, ThrowsTheFirstAndListsTheOthers) {
   std::filesystem::remove_all(folder_.path() / "themes");
   try {
-    require_ready(load(), 1);
+    require_ready(load());
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::data);

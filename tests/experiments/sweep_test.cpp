@@ -12,6 +12,7 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/process_identity.hpp"
 #include "core/signals.hpp"
 #include "experiments/verify.hpp"
 #include "merge/edit.hpp"
@@ -122,7 +123,7 @@ TEST_F(SweepTest, MeansAreThoseOfSeparateMerges) {
     expect_same_soup(mixed_ / name, folder_ / ("separate-" + name));
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(mixed_), fs::directory_iterator()), 16) << "15 soups and sweep.json";
-  EXPECT_FALSE(fs::exists(mixed_.string() + ".partial-" + std::to_string(::getpid())));
+  EXPECT_FALSE(fs::exists(mixed_.string() + ".partial-" + host_name() + "-" + std::to_string(::getpid())));
 }
 
 TEST_F(SweepTest, ACornerHasTheBitsOfItsInput) {

@@ -169,9 +169,9 @@ Experiment write_synthetic_run(const std::filesystem::path& run_folder) {
   experiment.evaluation.prompts = prompts;
   // In the order of the alphabet, as a ledger lists them.
   for (const std::string name : {"oxygen", "papirus", "tango"}) {
-    experiment.data.shards.push_back({name, 1, {}, FileSource{run_folder / (name + ".h5")}});
+    experiment.data.shards.push_back({.name = name, .theme = {}, .source = FileSource{run_folder / (name + ".h5")}});
   }
-  experiment.base.shards.push_back({"mixed", 1, {}, FileSource{run_folder / "mixed.h5"}});
+  experiment.base.shards.push_back({.name = "mixed", .theme = {}, .source = FileSource{run_folder / "mixed.h5"}});
   std::vector<std::string> models;
   for (const Stage& stage : stages_of(experiment)) {
     const std::filesystem::path folder = run_folder / stage.folder;
@@ -194,7 +194,8 @@ Experiment write_synthetic_run(const std::filesystem::path& run_folder) {
     if (stage.name == "soup") {
       write_ledger(folder, make_ledger(experiment));
     }
-    write_done(folder, {sha256(stage.name), sha256("result"), 12.5, stage.images});
+    write_done(folder,
+               {.key = sha256(stage.name), .result = sha256("result"), .seconds = 12.5, .images = stage.images});
   }
   models.emplace_back("ensemble");
   const std::filesystem::path evaluation = run_folder / "evaluation";

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "core/error.hpp"
+#include "core/process_identity.hpp"
 #include "launch/mpi_communicator.hpp"
 #include "tests/launch/mpi_main.hpp"
 
@@ -61,6 +62,29 @@ TEST_P(Contract, SumsAreExactForSmallIntegers) {
     check_sum<double>(*comm_, count, triangle());
     check_sum<std::int64_t>(*comm_, count, triangle());
   }
+}
+
+TEST_P(Contract, SumsGoOnTheirWayTogetherAndBesideOtherCalls) {
+  constexpr std::size_t count = 1000;
+  std::vector<std::vector<float>> values(5);
+  std::vector<std::unique_ptr<PendingSum>> pending;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i].assign(i == 3 ? 0 : count + i, static_cast<float>((rank_ + 1) * static_cast<int>(i + 1)));
+    pending.push_back(comm_->start_sum(values[i]));
+  }
+  // One rank comes late, and all have another collective on the way.
+  if (rank_ == size_ - 1) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  for (const std::unique_ptr<PendingSum>& sum : pending) {
+    sum->wait();
+    EXPECT_TRUE(sum->test());
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    EXPECT_EQ(values[i],
+              std::vector<float>(values[i].size(), static_cast<float>(triangle() * static_cast<int>(i + 1))));
+  }
+  check_sum<float>(*comm_, 10, triangle());
 }
 
 TEST_P(Contract, Int64SumsUseAll64Bits) {

@@ -61,6 +61,12 @@ TEST(WatchdogDeathTest, DefaultEndNamesOperationRankHostAndSecondsWithCode4) {
 }
 
 // A communicator whose every call hangs for a while.
+class StuckSum final : public PendingSum {
+ public:
+  bool test() override { return false; }
+  void wait() override { std::this_thread::sleep_for(1500ms); }
+};
+
 class Stuck final : public Communicator {
  public:
   [[nodiscard]] int rank() const override { return 0; }
@@ -69,6 +75,9 @@ class Stuck final : public Communicator {
   void all_reduce_sum(std::span<float>) override { hang(); }
   void all_reduce_sum(std::span<double>) override { hang(); }
   void all_reduce_sum(std::span<std::int64_t>) override { hang(); }
+  [[nodiscard]] std::unique_ptr<PendingSum> start_sum(std::span<float>) override {
+    return std::make_unique<StuckSum>();
+  }
   void all_reduce_max(std::span<double>) override { hang(); }
   void all_reduce_max(std::span<std::int64_t>) override { hang(); }
   void all_gather(std::span<const std::byte>, std::span<std::byte>) override { hang(); }

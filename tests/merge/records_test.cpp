@@ -73,6 +73,22 @@ std::string ledger_refusal(const std::function<void(json&)>& change) {
   return "";
 }
 
+TEST(LedgerJson, WhatASoupOfSurvivorsIsMissingIsKeptAndChangesNoDigest) {
+  Ledger ledger = example();
+  const Digest digest = content_digest(ledger);
+  EXPECT_FALSE(to_json(ledger)["history"][0].contains("missing"));
+  ledger.history[0].missing = {{"tango", "NaN after 96 images"}};
+  EXPECT_EQ(content_digest(ledger), digest);
+  EXPECT_EQ(ledger_from_json(to_json(ledger), "ledger.json").history[0].missing, ledger.history[0].missing);
+  EXPECT_THAT(ledger_refusal([](json& l) { l["history"][0]["missing"] = {{"tango", 3}}; }), HasSubstr("missing.tango"));
+  EXPECT_THAT(ledger_refusal([](json& l) { l["history"][0]["missing"] = "tango"; }), HasSubstr("missing"));
+  EXPECT_THAT(ledger_refusal([](json& l) {
+                l["history"][0]["action"] = "added";
+                l["history"][0]["missing"] = {{"tango", "why"}};
+              }),
+              HasSubstr("missing is given, but the action is \"added\""));
+}
+
 TEST(LedgerJson, EveryMistakeIsNamed) {
   const std::vector<std::pair<std::function<void(json&)>, std::string>> mistakes{
       {[](json& l) { l.erase("schema"); }, "schema is missing"},

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 
 #include "core/error.hpp"
 #include "merge/soup.hpp"
@@ -112,6 +114,131 @@ TEST_F(SoupMpi, SumsReachTheSinkEqualOnAllRanksInOrder) {
     terms.push_back({weights_[i], static_cast<std::int64_t>(i + 1)});
   }
   EXPECT_EQ(sums, test::oracle_sums(terms, 44));
+}
+
+// Groups of two ranks (the last may be of one): ranks of a group share the work on the same ingredients.
+class SoupMpiGroups : public SoupMpi {
+ protected:
+  std::unique_ptr<Communicator> group_ = comm_.split(comm_.rank() / 2, comm_.rank());
+  std::unique_ptr<Communicator> across_ = comm_.split(comm_.rank() % 2, comm_.rank());
+  std::size_t groups_ = (size() + 1) / 2;
+  std::size_t number_ = rank() / 2;
+  int slices_ = size() % 2 == 1 ? 1 : 2;
+
+  [[nodiscard]] SoupRanks ranks() { return {.all = comm_, .group = *group_, .across = *across_}; }
+  // This group's ingredients, of those that `chosen` lets pass.
+  [[nodiscard]] std::vector<SoupIngredient> dealt(const std::function<bool(std::size_t)>& chosen) const {
+    std::vector<SoupIngredient> mine;
+    for (std::size_t i = 0; i < weights_.size(); ++i) {
+      if (chosen(i) && i % groups_ == number_) {
+        mine.push_back(pantry(weights_, i, weights_.size()).front());
+      }
+    }
+    return mine;
+  }
+  [[nodiscard]] PartialSums partial(const SoupOptions& options, const std::function<bool(std::size_t)>& chosen) const {
+    PartialSums sums(layout_, group_->rank(), slices_, 15, options);
+    for (const SoupIngredient& ingredient : dealt(chosen)) {
+      sums.add(ingredient);
+    }
+    return sums;
+  }
+  [[nodiscard]] std::vector<float> expected_without(std::size_t left_out) const {
+    std::vector<test::OracleTerm> terms;
+    for (std::size_t i = 0; i < weights_.size(); ++i) {
+      if (i != left_out) {
+        terms.push_back({weights_[i], static_cast<std::int64_t>(i + 1)});
+      }
+    }
+    return test::oracle_soup(terms, 44);
+  }
+  // The soup as every rank of the groups with a sink gets it.
+  std::vector<float> make(const SoupShare& share, const SoupOptions& options, SoupTotals* totals = nullptr) {
+    std::vector<float> soup;
+    const SoupTotals made =
+        make_soup(ranks(), layout_, base_, share, options,
+                  [&](std::uint64_t offset, std::span<const std::int64_t>, std::span<const float> part) {
+                    EXPECT_EQ(offset, soup.size());
+                    soup.insert(soup.end(), part.begin(), part.end());
+                  });
+    if (totals != nullptr) {
+      *totals = made;
+    }
+    return soup;
+  }
+};
+
+TEST_F(SoupMpiGroups, SlicesCutABucketWithoutARest) {
+  for (const int slices : {1, 2, 3, 7}) {
+    for (const std::uint64_t count : {0ULL, 1ULL, 6ULL, 7ULL, 100ULL}) {
+      std::uint64_t next = 0;
+      for (int slice = 0; slice < slices; ++slice) {
+        const Slice part = slice_of(count, slice, slices);
+        EXPECT_EQ(part.begin, next);
+        next += part.count;
+      }
+      EXPECT_EQ(next, count);
+      EXPECT_EQ(slice_of(count, slices, slices).count, 0U);
+    }
+  }
+}
+
+TEST_F(SoupMpiGroups, RanksOfAGroupShareTheWorkAndTheBitsAreTheSame) {
+  for (const std::size_t bucket : {1u, 7u, 64u, 100000u}) {
+    SoupTotals totals;
+    EXPECT_EQ(make({.ingredients = dealt([](std::size_t) { return true; })}, {.bucket_elements = bucket}, &totals),
+              expected());
+    EXPECT_EQ(totals.total_weight, 15);
+    ASSERT_EQ(totals.ingredients.size(), 5U);
+    EXPECT_EQ(totals.ingredients[3].largest, largest_magnitude(std::span<const float>(weights_[3]), "w"));
+  }
+}
+
+TEST_F(SoupMpiGroups, WhatWasSummedAsItFinishedAndWhatIsReadNowMakeTheSameSoup) {
+  for (const std::size_t bucket : {7u, 100000u}) {
+    const SoupOptions options{.bucket_elements = bucket};
+    const PartialSums all = partial(options, [](std::size_t) { return true; });
+    SoupTotals totals;
+    EXPECT_EQ(make({.sums = &all}, options, &totals), expected());
+    EXPECT_EQ(totals.total_weight, 15);
+    EXPECT_EQ(totals.ingredients[3].largest, largest_magnitude(std::span<const float>(weights_[3]), "w"));
+
+    const auto is_even = [](std::size_t i) { return i % 2 == 0; };
+    const PartialSums even = partial(options, is_even);
+    const std::vector<SoupIngredient> odd = dealt([&](std::size_t i) { return !is_even(i); });
+    EXPECT_EQ(make({.ingredients = odd, .sums = &even}, options), expected());
+  }
+}
+
+TEST_F(SoupMpiGroups, AnIngredientThatIsLeftOutOfTheSumsWasNeverThere) {
+  const SoupOptions options{.bucket_elements = 64};
+  const PartialSums all = partial(options, [](std::size_t) { return true; });
+  for (std::size_t left_out = 0; left_out < weights_.size(); ++left_out) {
+    const std::vector<SoupIngredient> without = dealt([&](std::size_t i) { return i == left_out; });
+    SoupTotals totals;
+    EXPECT_EQ(make({.sums = &all, .without = without}, options, &totals), expected_without(left_out));
+    EXPECT_EQ(totals.ingredients.size(), 4U);
+    EXPECT_EQ(totals.total_weight, 15 - static_cast<std::int64_t>(left_out + 1));
+  }
+  EXPECT_EQ(make({.sums = &all}, options), expected());  // the sums are as they were
+}
+
+TEST_F(SoupMpiGroups, SumsRefuseWhatTheSoupWouldAndStayWhole) {
+  const SoupOptions options{.bucket_elements = 64};
+  PartialSums sums = partial(options, [](std::size_t) { return true; });
+  std::vector<float> bad = weights_[0];
+  bad[group_->rank() == 0 ? 3 : bad.size() - 1] = std::numeric_limits<float>::quiet_NaN();
+  bad[3] = bad.back() = std::numeric_limits<float>::quiet_NaN();
+  if (group_->rank() < slices_) {
+    EXPECT_THROW(sums.add({"bad", 1, resident(bad)}), DataError);
+    std::vector<float> large(small_count, 0x1p15F);  // 2^15 x 15 x 2^44 > 2^62
+    EXPECT_THROW(sums.add({"large", 1, resident(large)}), DataError);
+  }
+  EXPECT_THROW(sums.add({"light", 0, resident(weights_[0])}), ConfigError);
+  if (!sums.terms().empty()) {
+    EXPECT_THROW(sums.add({sums.terms().front().name, 1, resident(weights_[0])}), ConfigError);
+  }
+  EXPECT_EQ(make({.sums = &sums}, options), expected());
 }
 
 // One folder that all ranks see.
