@@ -196,7 +196,7 @@ bool passed(std::uint64_t before, std::uint64_t after, std::uint64_t interval) {
 }
 
 void write_checkpoint(const fs::path& folder, const Digest& key, const Digest& layout, const TrainClock& clock,
-                      const TrainBuffers& buffers) {
+                      const TrainBuffers& buffers, std::uint64_t keep) {
   const std::vector<double> curve = pack(clock.curve);
   std::vector<TensorSource> tensors;
   std::vector<std::span<const std::byte>> contents;
@@ -227,7 +227,7 @@ void write_checkpoint(const fs::path& folder, const Digest& key, const Digest& l
   };
   write_safetensors(folder / fmt::format("{}{:012}{}", prefix, clock.images, suffix), tensors, metadata);
   const std::vector<fs::path> all = checkpoints_in(folder);
-  for (std::size_t i = 2; i < all.size(); ++i) {
+  for (std::size_t i = keep; i < all.size(); ++i) {
     std::error_code ignored;
     fs::remove(all[i], ignored);
   }

@@ -250,7 +250,8 @@ void Trainer::checkpoint() {
     if (group_.rank() != 0) {
       return;
     }
-    write_checkpoint(job_.folder, job_.key, state_.layout().digest(), clock_, in_memory().spans());
+    write_checkpoint(job_.folder, job_.key, state_.layout().digest(), clock_, in_memory().spans(),
+                     job_.config.keep_checkpoints);
     if (job_.config.snapshots) {
       const EmaScope ema(*this);
       AtomicFolder snapshot(job_.folder / "snapshot");

@@ -74,7 +74,7 @@ Verb add_run(CLI::App& program, MpiRuntime& mpi) {
       "the\n"
       "same command again after a stop, a crash or a change of the YAML. Alone, or under mpirun / srun with any number "
       "of\n"
-      "ranks: groups of launch.ranks_per_group ranks train one shard each, in waves where there are more shards.");
+      "ranks: groups of launch.ranks_per_group ranks train one shard each; a free group takes the next.");
   add_experiment_options(*app, *arguments);
   app->footer(
       help_footer("  soup run configs/quickstart.yaml\n  mpirun -n 4 soup run configs/quickstart.yaml --set "

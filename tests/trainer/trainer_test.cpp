@@ -91,6 +91,21 @@ TEST_F(TrainerTest, ResumedRunHasTheBitsOfAnUninterruptedOne) {
   }
 }
 
+TEST_F(TrainerTest, KeepsAsManyCheckpointsAsItIsTold) {
+  TrainConfig config = test::tiny_training();
+  const std::vector<std::string> names = {"checkpoint-000000000064.safetensors", "checkpoint-000000000128.safetensors",
+                                          "checkpoint-000000000192.safetensors", "checkpoint-000000000256.safetensors"};
+  for (const std::size_t keep : {1U, 3U}) {
+    config.keep_checkpoints = keep;
+    const TrainJob kept = job("keep-" + std::to_string(keep), config);
+    DiffusionModel model = test::tiny_model();
+    Trainer(model, images_, {}, kept, *self_, log_).run();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      EXPECT_EQ(std::filesystem::exists(kept.folder / names[i]), i + keep >= names.size()) << names[i];
+    }
+  }
+}
+
 TEST_F(TrainerTest, TornNewestCheckpointFallsBackToTheOneBefore) {
   const TrainConfig config = test::tiny_training();
   const TrainJob shared = job("torn", config);
