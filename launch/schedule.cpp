@@ -22,7 +22,7 @@ std::vector<std::size_t> order_of_work(std::span<const Work> work) {
 
 std::vector<std::size_t> order_for_group(std::span<const Work> work, int group_size) {
   std::vector<std::size_t> order = order_of_work(work);
-  std::ranges::stable_partition(order, [&](std::size_t i) { return work[i].ranks == group_size; });
+  std::stable_partition(order.begin(), order.end(), [&](std::size_t i) { return work[i].ranks == group_size; });
   return order;
 }
 
