@@ -36,7 +36,7 @@ std::string text_in(const FileDescriptor& file, const std::filesystem::path& pat
 
 std::optional<FileLock> FileLock::try_take(const std::filesystem::path& path, std::string_view text) {
   SOUP_REQUIRE(text.size() <= longest_text, "a lock's text of " + std::to_string(text.size()) + " bytes");
-  FileLock lock(path, FileDescriptor(path, O_RDWR | O_CREAT));
+  FileLock lock(FileDescriptor(path, O_RDWR | O_CREAT));
   struct flock range = range_of(F_WRLCK);
   if (::fcntl(lock.file_.get(), F_SETLK, &range) != 0) {
     if (errno == EACCES || errno == EAGAIN) {

@@ -31,9 +31,8 @@ class FileLock {
   [[nodiscard]] const std::string& abandoned() const { return abandoned_; }
 
  private:
-  FileLock(std::filesystem::path path, FileDescriptor file) : path_(std::move(path)), file_(std::move(file)) {}
+  explicit FileLock(FileDescriptor file) : file_(std::move(file)) {}
 
-  std::filesystem::path path_;
   FileDescriptor file_;
   bool is_taken_ = false;
   bool is_kept_ = true;

@@ -187,10 +187,7 @@ void run_experiment(const Experiment& experiment, const RunRequest& request, std
     }
     const ComputeDevice chosen = choose_device(experiment.launch.device, gpus, request.local_rank);
     if (first) {
-      std::optional<FileLock> taken = prepare(experiment, request, world->size(), gpus, chosen, log);
-      if (taken) {
-        lock.emplace(std::move(*taken));
-      }
+      lock = prepare(experiment, request, world->size(), gpus, chosen, log);
       log.info("networks compute on " + describe(chosen, gpus));
     }
     return use_device(chosen, experiment.launch.deterministic);

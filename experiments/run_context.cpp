@@ -87,7 +87,7 @@ Opening open_stage(const RunContext& context, const Stage& stage) {
     }
     throw DataError(context.folder_of(stage),
                     fmt::format("{} needs what is not done: {}", stage.name, fmt::join(open, ", ")),
-                    "`soup run` does all that is needed; `soup status` says what became of it");
+                    "`soup run` does all that is needed; `soup plan` shows what is not done");
   }
   if (is_done(stage, context.stages, run)) {
     return {.done = true, .key = *key};
