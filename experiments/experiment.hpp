@@ -85,6 +85,7 @@ struct LaunchConfig {
   int threads_per_rank = 0;              // 0: cores / ranks on this host
   std::int64_t deadline_seconds = 1800;  // longest wait in one collective; 0 = none
   std::string device = "auto";           // of device_names: where networks compute
+  std::string collectives = "auto";      // of collectives_names: over what weights and gradients are exchanged
   bool deterministic = true;             // on a GPU: the same bits from the same training, at some cost of speed
   std::string umask;                     // octal, of all files and folders of the run; empty: the process's own
 };

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "data/icon_caption.hpp"
+#include "launch/collectives.hpp"
 #include "launch/device.hpp"
 
 namespace soup {
@@ -186,6 +187,7 @@ void describe(Keys& keys, LaunchConfig& launch) {
   keys.whole("threads_per_rank", launch.threads_per_rank, {0, 1024});
   keys.whole("deadline_seconds", launch.deadline_seconds, {0, 604800});
   keys.word("device", launch.device, device_names);
+  keys.word("collectives", launch.collectives, collectives_names);
   keys.truth("deterministic", launch.deterministic);
   keys.text("umask", launch.umask, Need::optional);
 }

@@ -54,6 +54,7 @@ class Planner {
       if (item.done) {
         const StageRecord record = read_done(experiment_.run_folder / stage.folder).value();
         item.seconds = record.seconds;
+        item.ranks = record.ranks;
         item.basis = Basis::measured;
         learn(stage, record);
       }
@@ -62,17 +63,20 @@ class Planner {
     for (StagePlan& item : plan_.stages) {
       item.bytes = bytes_of(item);
       if (!item.done) {
+        item.ranks = ranks_for(item.stage);
         predict(item);
       }
     }
     add_up();
     const std::uint64_t training = training_memory();
+    // What a checkpoint is written from while training goes on: copies of weights, two moments, average.
+    const std::uint64_t checkpoint = (size_.unet + size_.text_encoder) * 4 * sizeof(float);
     if (plan_.device.is_gpu()) {
       plan_.gpu_memory_bytes = gpu_program_bytes + training;
-      // The model as it is read, and what a checkpoint is written from: copies of weights, two moments, average.
-      plan_.memory_bytes = program_bytes + size_.all() * 5 * sizeof(float);
+      // And the model as it is read.
+      plan_.memory_bytes = program_bytes + size_.all() * sizeof(float) + checkpoint;
     } else {
-      plan_.memory_bytes = program_bytes + training;
+      plan_.memory_bytes = program_bytes + training + checkpoint;
     }
   }
 
@@ -243,7 +247,7 @@ class Planner {
         importing[item.stage.shard % importing.size()] += item.seconds;
       } else if (item.stage.kind == StageKind::ingredient) {
         const ShardSpec& shard = shard_of(item.stage, experiment_);
-        plan_.work.push_back({shard.name, item.seconds * ranks_for(item.stage), ranks_of(shard, experiment_)});
+        plan_.work.push_back({shard.name, item.seconds * item.ranks, ranks_of(shard, experiment_)});
       } else {
         plan_.seconds_to_do += item.seconds;
       }

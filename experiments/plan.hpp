@@ -28,7 +28,8 @@ struct StagePlan {
   Stage stage;
   bool done = false;
   std::uint64_t images = 0;  // trained on; of an import that is done: images in the shard
-  double seconds = 0.0;      // wall time of this stage on its ranks
+  double seconds = 0.0;      // wall time of this stage
+  int ranks = 1;             // on so many ranks
   Basis basis = Basis::assumed;
   std::uint64_t bytes = 0;  // on disk, at its largest (checkpoints included)
 };

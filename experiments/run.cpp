@@ -22,7 +22,9 @@
 #include "experiments/soup_stages.hpp"
 #include "experiments/stage_lock.hpp"
 #include "experiments/training_stages.hpp"
+#include "launch/collectives.hpp"
 #include "launch/gpu_inventory.hpp"
+#include "launch/nccl_communicator.hpp"
 #include "trainer/device.hpp"
 
 namespace soup {
@@ -179,13 +181,15 @@ void run_experiment(const Experiment& experiment, const RunRequest& request, std
   const Topology topology =
       Topology::make(world->size(), world->rank(), group_sizes(experiment, request, world->size()));
   std::optional<FileLock> lock;
+  GpuInventory gpus;
+  ComputeDevice chosen;
   const c10::Device device = agreed(*world, [&] {
     // By every rank: their hosts may differ.
-    const GpuInventory gpus = probe_gpus();
+    gpus = probe_gpus();
     if (const std::optional<Error> problem = nccl_problem(gpus)) {
       throw *problem;
     }
-    const ComputeDevice chosen = choose_device(experiment.launch.device, gpus, request.local_rank);
+    chosen = choose_device(experiment.launch.device, gpus, request.local_rank);
     if (first) {
       lock = prepare(experiment, request, world->size(), gpus, chosen, log);
       log.info("networks compute on " + describe(chosen, gpus));
@@ -195,7 +199,16 @@ void run_experiment(const Experiment& experiment, const RunRequest& request, std
   if (!first) {
     log.open_file(log_file(experiment, request));
   }
-  RunContext context = make_context(experiment, topology, std::move(world), request.local_ranks, device, log);
+  const CollectivesChoice collectives = choose_collectives(experiment.launch.collectives, *world, gpus, chosen);
+  if (collectives.nccl && experiment.launch.deterministic) {
+    make_nccl_repeatable();
+  }
+  if (first && world->size() > 1) {
+    log.info(
+        fmt::format("gradients and soups are summed over {} ({})", collectives.nccl ? "NCCL" : "MPI", collectives.why));
+  }
+  RunContext context =
+      make_context(experiment, topology, std::move(world), request.local_ranks, device, collectives.nccl, log);
   at::set_num_threads(context.threads());
   if (first && !experiment.data.shards.empty()) {
     log.info(topology.describe());

@@ -16,6 +16,7 @@
 #include "core/text.hpp"
 #include "experiments/stage_failure.hpp"
 #include "experiments/stage_lock.hpp"
+#include "launch/nccl_communicator.hpp"
 #include "merge/ledger.hpp"
 
 namespace soup {
@@ -45,24 +46,36 @@ const Stage& RunContext::stage(const std::string& name) const {
   return *found;
 }
 
+std::unique_ptr<Communicator> RunContext::for_weights(std::unique_ptr<Communicator> ranks,
+                                                      const std::string& name) const {
+  if (nccl && ranks->size() > 1) {
+    ranks = make_nccl_communicator(std::move(ranks), {.gpu = device.index(), .watchdog = watchdog});
+  }
+  return watched(std::move(ranks), watchdog, name);
+}
+
 RunContext make_context(const Experiment& experiment, const Topology& topology, std::unique_ptr<Communicator> world,
-                        int local_ranks, c10::Device device, Log& log) {
+                        int local_ranks, c10::Device device, bool nccl, Log& log) {
   auto watchdog = std::make_shared<Watchdog>(std::chrono::seconds(experiment.launch.deadline_seconds), nullptr);
   std::unique_ptr<Communicator> group = world->split(topology.group, topology.rank_in_group);
   std::unique_ptr<Communicator> across = world->split(topology.rank_in_group, topology.group);
   std::unique_ptr<Communicator> patient = world->split(0, topology.rank);
-  return {.experiment = experiment,
-          .stages = stages_of(experiment),
-          .topology = topology,
-          .local_ranks = local_ranks,
-          .device = device,
-          .watchdog = watchdog,
-          .patient = std::move(patient),
-          .world = watched(std::move(world), watchdog, "world"),
-          .group = watched(std::move(group), watchdog, "group"),
-          .across = watched(std::move(across), watchdog, "across"),
-          .alone = make_self_communicator(),
-          .log = log};
+  RunContext context{.experiment = experiment,
+                     .stages = stages_of(experiment),
+                     .topology = topology,
+                     .local_ranks = local_ranks,
+                     .device = device,
+                     .nccl = nccl,
+                     .watchdog = watchdog,
+                     .patient = std::move(patient),
+                     .world = watched(std::move(world), watchdog, "world"),
+                     .group = nullptr,
+                     .across = nullptr,
+                     .alone = make_self_communicator(),
+                     .log = log};
+  context.group = context.for_weights(std::move(group), "group");
+  context.across = context.for_weights(std::move(across), "across");
+  return context;
 }
 
 namespace {

@@ -27,6 +27,7 @@ struct RunContext {
   Topology topology;
   int local_ranks = 1;                    // processes of this run on this host
   c10::Device device;                     // where this rank's networks compute
+  bool nccl = false;                      // whether weights and gradients go over NCCL, else over MPI
   std::shared_ptr<Watchdog> watchdog;     // ends collectives that hang
   std::unique_ptr<Communicator> patient;  // all ranks, no deadline: where ranks wait for the others' work
   std::unique_ptr<Communicator> world;    // all ranks
@@ -38,6 +39,9 @@ struct RunContext {
   [[nodiscard]] std::filesystem::path folder_of(const Stage& stage) const {
     return experiment.run_folder / stage.folder;
   }
+  // A communicator for weights and gradients on the ranks of this one, under the watchdog. Collective over `ranks`.
+  [[nodiscard]] std::unique_ptr<Communicator> for_weights(std::unique_ptr<Communicator> ranks,
+                                                          const std::string& name) const;
   // Cores of this host for each rank, at least 1; launch.threads_per_rank when set.
   [[nodiscard]] int threads() const;
   // Stages of one kind, in order.
@@ -54,7 +58,7 @@ struct StageResult {
 
 // Splits `world` into groups and builds the rest. Collective.
 RunContext make_context(const Experiment& experiment, const Topology& topology, std::unique_ptr<Communicator> world,
-                        int local_ranks, c10::Device device, Log& log);
+                        int local_ranks, c10::Device device, bool nccl, Log& log);
 
 // Runs one stage by the ranks of `comm` unless its DONE file has the key it has now: `body` gets the key and returns
 // the digest of what it made (only the first rank's counts), then the first rank writes DONE. Meanwhile the first rank

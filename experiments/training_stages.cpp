@@ -145,7 +145,7 @@ void run_by_all(const RunContext& context, const Stage& stage, const std::functi
   const int ranks = static_cast<int>(std::min<std::int64_t>(context.topology.world_size, batch));
   const bool member = context.topology.rank < ranks;
   const std::unique_ptr<Communicator> team =
-      watched(context.patient->split(member ? 0 : 1, context.topology.rank), context.watchdog, stage.name);
+      context.for_weights(context.patient->split(member ? 0 : 1, context.topology.rank), stage.name);
   agreed(*context.patient, [&] {
     if (member) {
       run_stage(context, stage, *team, [&](const Digest&) { return body(*team); });
@@ -279,6 +279,11 @@ void run_base(const RunContext& context) {
 void check_ingredients(const RunContext& context, const std::optional<std::string>& only) {
   const std::vector<const Stage*> imports = import_stages(context, false);
   agreed(*context.patient, [&] {
+    const Stage& base = *context.of_kind(StageKind::base).front();
+    if (context.experiment.base.model || is_done(base, context.stages, context.experiment.run_folder)) {
+      // Nothing is trained before the ingredients: each trainer looks at its shard itself, and no one at another's.
+      return;
+    }
     const std::vector<std::size_t> shards = wanted_shards(context, only);
     for (const Turn& turn : make_schedule(context.topology.group_sizes, work_of(context, shards)).turns) {
       if (turn.group != context.topology.group || context.topology.rank_in_group != 0) {

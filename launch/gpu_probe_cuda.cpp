@@ -19,7 +19,7 @@ struct CudaFailure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-void check_cuda(cudaError_t code, std::string_view call) {
+void ask_cuda(cudaError_t code, std::string_view call) {
   if (code != cudaSuccess) {
     throw CudaFailure(fmt::format("{}: {}", call, cudaGetErrorString(code)));
   }
@@ -42,10 +42,10 @@ std::string uuid_text(const cudaUUID_t& uuid) {
 
 Gpu gpu_at(int index) {
   cudaDeviceProp properties{};
-  check_cuda(cudaGetDeviceProperties(&properties, index), fmt::format("cudaGetDeviceProperties of GPU {}", index));
+  ask_cuda(cudaGetDeviceProperties(&properties, index), fmt::format("cudaGetDeviceProperties of GPU {}", index));
   std::array<char, 32> pci_bus_id{};
-  check_cuda(cudaDeviceGetPCIBusId(pci_bus_id.data(), static_cast<int>(pci_bus_id.size()), index),
-             fmt::format("cudaDeviceGetPCIBusId of GPU {}", index));
+  ask_cuda(cudaDeviceGetPCIBusId(pci_bus_id.data(), static_cast<int>(pci_bus_id.size()), index),
+           fmt::format("cudaDeviceGetPCIBusId of GPU {}", index));
   return {.index = index,
           .name = properties.name,
           .compute_major = properties.major,
@@ -57,7 +57,7 @@ Gpu gpu_at(int index) {
 
 std::vector<Gpu> all_gpus() {
   int count = 0;
-  check_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  ask_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   std::vector<Gpu> gpus;
   gpus.reserve(static_cast<std::size_t>(count));
   for (int index = 0; index < count; ++index) {
@@ -80,8 +80,8 @@ std::filesystem::path loaded_nccl() {
 GpuInventory probe_gpus() {
   GpuInventory inventory{.cuda_built = true, .nccl_compiled = NCCL_VERSION_CODE};
   try {
-    check_cuda(cudaRuntimeGetVersion(&inventory.cuda_runtime), "cudaRuntimeGetVersion");
-    check_cuda(cudaDriverGetVersion(&inventory.cuda_driver), "cudaDriverGetVersion");
+    ask_cuda(cudaRuntimeGetVersion(&inventory.cuda_runtime), "cudaRuntimeGetVersion");
+    ask_cuda(cudaDriverGetVersion(&inventory.cuda_driver), "cudaDriverGetVersion");
     inventory.gpus = all_gpus();
   } catch (const CudaFailure& failure) {
     inventory.why_none = failure.what();

@@ -95,30 +95,6 @@ MpiCommunicator::~MpiCommunicator() {
   }
 }
 
-std::string_view MpiCommunicator::name_of(Call call) {
-  switch (call) {
-    case Call::sum_float:
-      return "all_reduce_sum(float)";
-    case Call::sum_double:
-      return "all_reduce_sum(double)";
-    case Call::sum_int64:
-      return "all_reduce_sum(int64)";
-    case Call::max_double:
-      return "all_reduce_max(double)";
-    case Call::max_int64:
-      return "all_reduce_max(int64)";
-    case Call::gather:
-      return "all_gather";
-    case Call::broadcast:
-      return "broadcast";
-    case Call::barrier:
-      return "barrier";
-    case Call::split:
-      return "split";
-  }
-  return "unknown collective";
-}
-
 void MpiCommunicator::complete(MPI_Request& request, std::string_view call, bool asleep) {
   for (int tests = 0;; ++tests) {
     int done = 0;
@@ -130,35 +106,19 @@ void MpiCommunicator::complete(MPI_Request& request, std::string_view call, bool
   }
 }
 
-void MpiCommunicator::meet(Call call, std::size_t count, int root) {
-  // The largest of x and of -x give the range of x over the ranks.
-  const auto what = static_cast<std::int64_t>(call);
-  const auto elements = static_cast<std::int64_t>(count);
-  const std::array<std::int64_t, 6> mine{what, -what, elements, -elements, root, -root};
-  std::array<std::int64_t, 6> most{};
+void MpiCommunicator::meet(CollectiveCall call, std::size_t count, int root) {
+  const CallExtremes mine = extremes_of(call, count, root);
+  CallExtremes most{};
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(
       MPI_Iallreduce(mine.data(), most.data(), static_cast<int>(mine.size()), MPI_INT64_T, MPI_MAX, comm_, &request),
       "MPI_Iallreduce");
   complete(request, name_of(call), true);
-  if (most[0] != -most[1]) {
-    throw CommError(name_of(call),
-                    "ranks called different collectives: " + std::string(name_of(static_cast<Call>(-most[1]))) +
-                        " and " + std::string(name_of(static_cast<Call>(most[0]))));
-  }
-  if (most[2] != -most[3]) {
-    throw CommError(name_of(call), "ranks called with different element counts: " + std::to_string(-most[3]) + " to " +
-                                       std::to_string(most[2]) + ", rank " + std::to_string(rank_) + " with " +
-                                       std::to_string(count));
-  }
-  if (most[4] != -most[5]) {
-    throw CommError(name_of(call), "ranks called with different roots: " + std::to_string(-most[5]) + " to " +
-                                       std::to_string(most[4]));
-  }
+  require_same_call(call, count, rank_, most);
 }
 
 template <typename T>
-void MpiCommunicator::all_reduce(Call call, std::span<T> values, MPI_Datatype type, MPI_Op operation) {
+void MpiCommunicator::all_reduce(CollectiveCall call, std::span<T> values, MPI_Datatype type, MPI_Op operation) {
   meet(call, values.size());
   for (std::size_t done = 0; done < values.size(); done += max_count_) {
     const std::size_t count = std::min(max_count_, values.size() - done);
@@ -171,15 +131,15 @@ void MpiCommunicator::all_reduce(Call call, std::span<T> values, MPI_Datatype ty
 }
 
 void MpiCommunicator::all_reduce_sum(std::span<float> values) {
-  all_reduce(Call::sum_float, values, MPI_FLOAT, MPI_SUM);
+  all_reduce(CollectiveCall::sum_float, values, MPI_FLOAT, MPI_SUM);
 }
 
 void MpiCommunicator::all_reduce_sum(std::span<double> values) {
-  all_reduce(Call::sum_double, values, MPI_DOUBLE, MPI_SUM);
+  all_reduce(CollectiveCall::sum_double, values, MPI_DOUBLE, MPI_SUM);
 }
 
 void MpiCommunicator::all_reduce_sum(std::span<std::int64_t> values) {
-  all_reduce(Call::sum_int64, values, MPI_INT64_T, MPI_SUM);
+  all_reduce(CollectiveCall::sum_int64, values, MPI_INT64_T, MPI_SUM);
 }
 
 namespace {
@@ -220,11 +180,11 @@ std::unique_ptr<PendingSum> MpiCommunicator::start_sum(std::span<float> values) 
 }
 
 void MpiCommunicator::all_reduce_max(std::span<double> values) {
-  all_reduce(Call::max_double, values, MPI_DOUBLE, MPI_MAX);
+  all_reduce(CollectiveCall::max_double, values, MPI_DOUBLE, MPI_MAX);
 }
 
 void MpiCommunicator::all_reduce_max(std::span<std::int64_t> values) {
-  all_reduce(Call::max_int64, values, MPI_INT64_T, MPI_MAX);
+  all_reduce(CollectiveCall::max_int64, values, MPI_INT64_T, MPI_MAX);
 }
 
 void MpiCommunicator::all_gather(std::span<const std::byte> mine, std::span<std::byte> all) {
@@ -232,7 +192,7 @@ void MpiCommunicator::all_gather(std::span<const std::byte> mine, std::span<std:
   SOUP_REQUIRE(all.size() == ranks * mine.size(), "all_gather of " + std::to_string(ranks) + " times " +
                                                       std::to_string(mine.size()) + " bytes into " +
                                                       std::to_string(all.size()));
-  meet(Call::gather, mine.size());
+  meet(CollectiveCall::gather, mine.size());
   for (std::size_t done = 0; done < mine.size(); done += max_count_) {
     const auto count = static_cast<int>(std::min(max_count_, mine.size() - done));
     // Each rank's piece lands in its own row of `all`, so a received element is `count` bytes with a row's extent.
@@ -240,29 +200,29 @@ void MpiCommunicator::all_gather(std::span<const std::byte> mine, std::span<std:
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Iallgather(mine.data() + done, count, MPI_BYTE, all.data() + done, 1, row.get(), comm_, &request),
               "MPI_Iallgather");
-    complete(request, name_of(Call::gather), false);
+    complete(request, name_of(CollectiveCall::gather), false);
   }
 }
 
 void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
   SOUP_REQUIRE(root >= 0 && root < size_,
                "broadcast from root " + std::to_string(root) + " of " + std::to_string(size_) + " ranks");
-  meet(Call::broadcast, bytes.size(), root);
+  meet(CollectiveCall::broadcast, bytes.size(), root);
   for (std::size_t done = 0; done < bytes.size(); done += max_count_) {
     const auto count = static_cast<int>(std::min(max_count_, bytes.size() - done));
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Ibcast(bytes.data() + done, count, MPI_BYTE, root, comm_, &request), "MPI_Ibcast");
-    complete(request, name_of(Call::broadcast), false);
+    complete(request, name_of(CollectiveCall::broadcast), false);
   }
 }
 
 void MpiCommunicator::barrier() {
-  meet(Call::barrier, 0);
+  meet(CollectiveCall::barrier, 0);
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::split(int colour, int key) {
   SOUP_REQUIRE(colour >= 0, "split with colour " + std::to_string(colour));
-  meet(Call::split, 0);
+  meet(CollectiveCall::split, 0);
   MPI_Comm part = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(comm_, colour, key, &part), "MPI_Comm_split");
   return std::unique_ptr<Communicator>(new MpiCommunicator(Owned{}, part, max_count_));

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "launch/collective_call.hpp"
 #include "launch/communicator.hpp"
 
 namespace soup {
@@ -41,27 +42,13 @@ class MpiCommunicator final : public Communicator {
   struct Owned {};  // takes `comm` over instead of duplicating it
   MpiCommunicator(Owned, MPI_Comm comm, std::size_t max_count);
 
-  // Kinds of collective as meet() compares them.
-  enum class Call : std::int64_t {
-    sum_float,
-    sum_double,
-    sum_int64,
-    max_double,
-    max_int64,
-    gather,
-    broadcast,
-    barrier,
-    split
-  };
-  static std::string_view name_of(Call call);
-
   // Waits, asleep, until every rank has come to this collective; throws CommError on all of them when they have not
   // come to the same one with the same element count and root.
-  void meet(Call call, std::size_t count, int root = 0);
+  void meet(CollectiveCall call, std::size_t count, int root = 0);
   // Completes `request`; `asleep` while others may be at work for long, else only yielding the core.
   static void complete(MPI_Request& request, std::string_view call, bool asleep);
   template <typename T>
-  void all_reduce(Call call, std::span<T> values, MPI_Datatype type, MPI_Op operation);
+  void all_reduce(CollectiveCall call, std::span<T> values, MPI_Datatype type, MPI_Op operation);
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   std::size_t max_count_;

@@ -14,6 +14,7 @@
 
 #include "core/error.hpp"
 #include "core/process_identity.hpp"
+#include "core/signals.hpp"
 #include "launch/communicator.hpp"
 #include "launch/mpi_runtime.hpp"
 
@@ -29,26 +30,57 @@ struct Watchdog::Impl {
   };
 
   std::chrono::seconds deadline;
+  int rank = 0;
   std::function<void(const std::string&)> on_expiry;
   std::mutex mutex;
   std::condition_variable stop_changed;
   bool stop = false;
+  std::optional<Clock::time_point> stop_seen;
+  bool stop_said = false;
   std::uint64_t next_id = 1;
   std::vector<Watch> watches;  // in order of start: the first is the oldest
   std::thread thread;
 
-  // Looks a few times per deadline instead of being woken by every guard: a guard then costs two short locks.
+  [[nodiscard]] std::string operations() const {
+    std::string text;
+    for (const Watch& watch : watches) {
+      text += (text.empty() ? "" : " > ") + watch.operation;
+    }
+    return text;
+  }
+
+  // Launchers answer the death of a rank with SIGTERM to the others, and with SIGKILL a second later: only in between
+  // can be said what they were waiting in. A rank that is merely asked to stop is out of its collective by then.
+  void look_at_stop() {
+    constexpr auto patience = std::chrono::milliseconds(400);
+    if (stop_said || !stop_requested()) {
+      return;
+    }
+    const Clock::time_point now = Clock::now();
+    stop_seen = stop_seen.value_or(now);
+    if (now - *stop_seen >= patience) {
+      stop_said = true;
+      if (!watches.empty() && watches.front().start < *stop_seen) {
+        const std::string text = fmt::format(
+            "soup: rank {} (host {}) was asked to stop while it waited for other ranks in {}: if one of them died, "
+            "that is where\n",
+            rank, host_name(), operations());
+        std::fwrite(text.data(), 1, text.size(), stderr);
+      }
+    }
+  }
+
+  // Looks a few times a second instead of being woken by every guard: a guard then costs two short locks.
   void watch() {
-    const auto interval = std::min<Clock::duration>(Clock::duration(deadline) / 10, std::chrono::seconds(1));
+    constexpr auto interval = std::chrono::milliseconds(100);
+    const bool expires = deadline > std::chrono::seconds(0);
     std::unique_lock lock(mutex);
     while (!stop_changed.wait_for(lock, interval, [this] { return stop; })) {
-      if (watches.empty() || Clock::now() - watches.front().start < deadline) {
+      look_at_stop();
+      if (!expires || watches.empty() || Clock::now() - watches.front().start < deadline) {
         continue;
       }
-      std::string operation;
-      for (const Watch& watch : watches) {
-        operation += (operation.empty() ? "" : " > ") + watch.operation;
-      }
+      const std::string operation = operations();
       lock.unlock();
       on_expiry(operation);
       return;
@@ -63,10 +95,11 @@ Watchdog::Watchdog(std::chrono::seconds deadline, std::function<void(const std::
                       "0 switches it off");
   }
   impl_->deadline = deadline;
+  // The rank is asked for here, on the thread that MPI allows to call it.
+  impl_->rank = job_rank();
   impl_->on_expiry = std::move(on_expiry);
   if (!impl_->on_expiry) {
-    // The rank is asked for here, on the thread that MPI allows to call it.
-    impl_->on_expiry = [rank = job_rank(), deadline](const std::string& operation) {
+    impl_->on_expiry = [rank = impl_->rank, deadline](const std::string& operation) {
       const std::string text = fmt::format(
           "soup: error: {} did not finish within {} s on rank {} (host {}): another rank has stopped or the network "
           "hangs; the job is ended\n  hint: launch.deadline_seconds sets the limit, 0 switches it off\n",
@@ -75,9 +108,7 @@ Watchdog::Watchdog(std::chrono::seconds deadline, std::function<void(const std::
       abort_job(static_cast<int>(ExitCode::communication));
     };
   }
-  if (deadline > std::chrono::seconds(0)) {
-    impl_->thread = std::thread([this] { impl_->watch(); });
-  }
+  impl_->thread = std::thread([this] { impl_->watch(); });
 }
 
 Watchdog::~Watchdog() {
@@ -86,9 +117,7 @@ Watchdog::~Watchdog() {
     impl_->stop = true;
   }
   impl_->stop_changed.notify_all();
-  if (impl_->thread.joinable()) {
-    impl_->thread.join();
-  }
+  impl_->thread.join();
 }
 
 Watchdog::Guard::Guard(Watchdog& watchdog, std::string operation) : watchdog_(watchdog) {

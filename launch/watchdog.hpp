@@ -13,7 +13,9 @@ class Watchdog {
  public:
   // Deadline 0: never expires. on_expiry gets the name of the operation that hangs, guards from the outside in joined
   // by " > "; it runs on the watchdog's thread, once. Without it: print operation, rank, host and seconds, and end the
-  // job with exit code 4. Expiry is noticed within a tenth of the deadline (at most 1 s) after it.
+  // job with exit code 4. Expiry is noticed within 0.1 s. Where a stop is requested while an operation goes on, and it
+  // still does 0.4 s later, that is said on stderr: a launcher that ends a job because one rank died gives the others
+  // no more time than to say what they were waiting in.
   explicit Watchdog(std::chrono::seconds deadline, std::function<void(const std::string& operation)> on_expiry = {});
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;

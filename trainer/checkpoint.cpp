@@ -167,9 +167,18 @@ TrainClock read_one(const fs::path& path, const Digest& key, const Digest& layou
 }
 
 // A file that says it belongs to another stage key is not broken, only not ours.
-bool has_key(const fs::path& path, const Digest& key) {
+bool says_key(const fs::path& path, const Digest& key) {
   const SafetensorsFile file(path);
   return field(file, "key") == key.hex();
+}
+
+// Of a file that may be torn.
+bool has_key(const fs::path& path, const Digest& key) {
+  try {
+    return says_key(path, key);
+  } catch (const DataError&) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -195,8 +204,8 @@ bool passed(std::uint64_t before, std::uint64_t after, std::uint64_t interval) {
   return interval > 0 && before / interval != after / interval;
 }
 
-void write_checkpoint(const fs::path& folder, const Digest& key, const Digest& layout, const TrainClock& clock,
-                      const TrainBuffers& buffers, std::uint64_t keep) {
+fs::path write_checkpoint(const fs::path& folder, const Digest& key, const Digest& layout, const TrainClock& clock,
+                          const TrainBuffers& buffers, std::uint64_t keep) {
   const std::vector<double> curve = pack(clock.curve);
   std::vector<TensorSource> tensors;
   std::vector<std::span<const std::byte>> contents;
@@ -225,19 +234,23 @@ void write_checkpoint(const fs::path& folder, const Digest& key, const Digest& l
       {"window_images", std::to_string(clock.window_images)},
       {"seconds", fmt::format("{:a}", clock.seconds)},
   };
-  write_safetensors(folder / fmt::format("{}{:012}{}", prefix, clock.images, suffix), tensors, metadata);
-  const std::vector<fs::path> all = checkpoints_in(folder);
+  fs::path path = folder / fmt::format("{}{:012}{}", prefix, clock.images, suffix);
+  write_safetensors(path, tensors, metadata);
+  // Those of other settings or data, however many images they are of, go before any of this training.
+  std::vector<fs::path> all = checkpoints_in(folder);
+  std::stable_partition(all.begin(), all.end(), [&key](const fs::path& each) { return has_key(each, key); });
   for (std::size_t i = keep; i < all.size(); ++i) {
     std::error_code ignored;
     fs::remove(all[i], ignored);
   }
+  return path;
 }
 
 std::optional<TrainClock> read_checkpoint(const fs::path& folder, const Digest& key, const Digest& layout,
                                           const TrainBuffers& buffers, Log& log) {
   for (const fs::path& path : checkpoints_in(folder)) {
     try {
-      if (!has_key(path, key)) {
+      if (!says_key(path, key)) {
         log.warn(path.string() + " belongs to other settings or data and is not used");
         continue;
       }

@@ -48,10 +48,10 @@ struct TrainBuffers {
   std::span<float> second_moment;
 };
 
-// Writes folder/checkpoint-<images>.safetensors atomically and then removes all but the newest `keep`.
-// `key` is the stage's, `layout` the digest of the buffers' layout; both are checked on reading.
-void write_checkpoint(const std::filesystem::path& folder, const Digest& key, const Digest& layout,
-                      const TrainClock& clock, const TrainBuffers& buffers, std::uint64_t keep = 2);
+// Writes folder/checkpoint-<images>.safetensors atomically and then removes all but the newest `keep` of this key;
+// returns its path. `key` is the stage's, `layout` the digest of the buffers' layout; both are checked on reading.
+std::filesystem::path write_checkpoint(const std::filesystem::path& folder, const Digest& key, const Digest& layout,
+                                       const TrainClock& clock, const TrainBuffers& buffers, std::uint64_t keep = 2);
 
 // Fills the buffers from the newest checkpoint in `folder` that has this key and layout and whose content matches its
 // digest; a torn or broken one is reported and the one before it used. nullopt: start anew.

@@ -20,10 +20,14 @@ c10::Device use_device(ComputeDevice chosen, bool deterministic) {
   at::Context& context = at::globalContext();
   context.lazyInitDevice(device.type());
   c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
-  context.setFloat32Precision(at::Float32Backend::CUDA, at::Float32Op::ALL, at::Float32Precision::IEEE);
+  // Each on its own: convolutions have a default of their own, TF32, which a value for all does not change.
+  for (const at::Float32Op op : {at::Float32Op::ALL, at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL}) {
+    context.setFloat32Precision(at::Float32Backend::CUDA, op, at::Float32Precision::IEEE);
+  }
   context.setDeterministicCuDNN(deterministic);
   context.setBenchmarkCuDNN(!deterministic);
-  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/true);
+  // Not as a warning only: attention would then warn, and add up its gradients in any order.
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
   context.setDeterministicFillUninitializedMemory(false);  // nothing here reads memory it has not written
   return device;
 }

@@ -45,7 +45,9 @@ Trainer::Trainer(DiffusionModel& model, std::shared_ptr<const TrainingImages> im
       log_(log),
       step_(model, job_.config, group),
       state_(step_.state()),
-      ema_(job_.config.averages() ? state_.weights().clone() : at::Tensor()) {
+      ema_(job_.config.averages() ? state_.weights().clone() : at::Tensor()),
+      checkpoints_({job_.title, job_.folder, job_.key, state_.layout().digest(), job_.config.keep_checkpoints},
+                   checkpoint_sizes(), log) {
   const TrainConfig& config = job_.config;
   if (images_->size() == 0) {
     throw ConfigError(job_.title + " has no images to train on",
@@ -66,6 +68,12 @@ TrainBuffers Trainer::InMemory::spans() {
 Trainer::InMemory Trainer::in_memory() {
   return {state_.weights().cpu(), ema_.defined() ? ema_.cpu() : ema_, step_.optimizer().first_moment().cpu(),
           step_.optimizer().second_moment().cpu()};
+}
+
+CheckpointSizes Trainer::checkpoint_sizes() {
+  const std::size_t count = state_.layout().count();
+  return {count, ema_.defined() ? count : 0, static_cast<std::size_t>(step_.optimizer().first_moment().numel()),
+          static_cast<std::size_t>(step_.optimizer().second_moment().numel())};
 }
 
 void Trainer::load(const InMemory& buffers) {
@@ -107,7 +115,8 @@ void Trainer::run() {
   std::future<Batch> next = std::async(std::launch::async, prepare, clock_.images);
   while (clock_.images < config.images) {
     const Clock::time_point start = Clock::now();
-    const Batch batch = next.get();
+    // One rank's shard may be damaged, or out of its reach.
+    const Batch batch = agreed(group_, [&] { return next.get(); });
     next = std::async(std::launch::async, prepare, clock_.images + static_cast<std::uint64_t>(config.batch));
 
     const std::uint64_t before = clock_.images;
@@ -127,6 +136,9 @@ void Trainer::run() {
     }
     if (passed(before, clock_.images, config.sample_images)) {
       draw_samples();
+    }
+    if (stop[0] != 0 || finished) {
+      finish_checkpoints();
     }
     if (stop[0] != 0 && !finished) {
       throw Interrupted(
@@ -250,16 +262,34 @@ void Trainer::checkpoint() {
     if (group_.rank() != 0) {
       return;
     }
-    write_checkpoint(job_.folder, job_.key, state_.layout().digest(), clock_, in_memory().spans(),
-                     job_.config.keep_checkpoints);
+    checkpoints_.write(clock_, [&](const TrainBuffers& buffers) {
+      const auto copy = [](at::Tensor from, std::span<float> to) {
+        if (from.defined()) {
+          at::from_blob(to.data(), {static_cast<std::int64_t>(to.size())}, at::kFloat).copy_(from);
+        }
+      };
+      copy(state_.weights(), buffers.weights);
+      copy(ema_, buffers.ema);
+      copy(step_.optimizer().first_moment(), buffers.first_moment);
+      copy(step_.optimizer().second_moment(), buffers.second_moment);
+    });
     if (job_.config.snapshots) {
-      const EmaScope ema(*this);
-      AtomicFolder snapshot(job_.folder / "snapshot");
-      save_model(snapshot.partial(), model_,
-                 {{"images", std::to_string(clock_.images)}, {"weights", ema_.defined() ? "ema" : "raw"}});
-      snapshot.commit();
+      write_snapshot();
     }
   });
+}
+
+void Trainer::finish_checkpoints() {
+  agreed(group_, [&] { checkpoints_.finish(); });
+}
+
+// The model as it is now, to look at.
+void Trainer::write_snapshot() {
+  const EmaScope ema(*this);
+  AtomicFolder snapshot(job_.folder / "snapshot");
+  save_model(snapshot.partial(), model_,
+             {{"images", std::to_string(clock_.images)}, {"weights", ema_.defined() ? "ema" : "raw"}});
+  snapshot.commit();
 }
 
 // One picture of all prompts, always from the same noise.

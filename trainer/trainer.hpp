@@ -17,6 +17,7 @@
 #include "launch/communicator.hpp"
 #include "trainer/batch.hpp"
 #include "trainer/checkpoint.hpp"
+#include "trainer/checkpoint_writer.hpp"
 #include "trainer/model.hpp"
 #include "trainer/pending_numbers.hpp"
 #include "trainer/train_config.hpp"
@@ -81,6 +82,8 @@ class Trainer {
   [[noreturn]] void throw_non_finite(double loss, std::uint64_t images) const;
   void record(std::uint64_t before);
   void checkpoint();
+  void finish_checkpoints();
+  void write_snapshot();
   [[nodiscard]] double held_out_loss();
   [[nodiscard]] CachedInputs cached_inputs() const;
   // The flat buffers in memory: the tensors themselves, or copies of those on a GPU.
@@ -92,6 +95,7 @@ class Trainer {
     [[nodiscard]] TrainBuffers spans();
   };
   [[nodiscard]] InMemory in_memory();
+  [[nodiscard]] CheckpointSizes checkpoint_sizes();
   void load(const InMemory& buffers);
 
   DiffusionModel& model_;
@@ -110,7 +114,8 @@ class Trainer {
     PendingNumbers numbers;
   };
   std::deque<PendingStep> pending_;
-  double last_loss_ = 0.0;  // of the last step that is known
+  CheckpointWriter checkpoints_;  // the first rank's are used
+  double last_loss_ = 0.0;        // of the last step that is known
   bool warned_of_truncation_ = false;
 };
 

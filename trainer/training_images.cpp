@@ -71,7 +71,17 @@ int TrainingImages::width(std::uint64_t index) const {
 }
 
 std::span<const std::uint8_t> TrainingImages::pixels(std::uint64_t index) const {
-  return shard_of(index).pixels(places_[index].image);
+  const ShardFile& shard = shard_of(index);
+  const std::uint32_t image = places_[index].image;
+  const std::span<const std::uint8_t> pixels = shard.pixels(image);
+  if (const Digest found = sha256(std::as_bytes(pixels)); found != shard.pixel_digest(image)) {
+    throw DataError(
+        shard.path(),
+        fmt::format("image {} ({}) has pixels of digest {}, but was imported with {}", image, shard.source(image),
+                    found.brief(), shard.pixel_digest(image).brief()),
+        "the file was altered, or the disk fails: `soup verify` lists what changed; import the shard again");
+  }
+  return pixels;
 }
 
 std::string_view TrainingImages::caption(std::uint64_t index) const {

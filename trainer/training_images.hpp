@@ -34,7 +34,8 @@ class TrainingImages {
   [[nodiscard]] int channels() const;
   [[nodiscard]] int height(std::uint64_t index) const;
   [[nodiscard]] int width(std::uint64_t index) const;
-  // height * width * channels bytes, channels interleaved.
+  // height * width * channels bytes, channels interleaved. Checked each time, which costs little beside training on
+  // them: throws DataError, naming the image, where they are not those that were imported.
   [[nodiscard]] std::span<const std::uint8_t> pixels(std::uint64_t index) const;
   [[nodiscard]] std::string_view caption(std::uint64_t index) const;
   [[nodiscard]] std::string_view style(std::uint64_t index) const;

@@ -20,6 +20,7 @@ struct RunArguments {
   std::string file;
   std::vector<std::string> overrides;
   std::string shard;
+  bool ingredients = false;
   bool base = false;
   bool paragon = false;
   bool scorer = false;
@@ -85,7 +86,7 @@ Verb add_run(CLI::App& program, MpiRuntime& mpi) {
 Verb add_train(CLI::App& program, MpiRuntime& mpi) {
   auto arguments = std::make_shared<RunArguments>();
   CLI::App* app = program.add_subcommand(
-      "train", "Run one part of an experiment: its base, one shard's ingredient, the soups, or the paragon");
+      "train", "Run one part of an experiment: its base, one shard's ingredient or all, the soups, or the paragon");
   app->description(
       "Trains one model of an experiment, with imports and base where they are not done: what one element of a job\n"
       "array runs, on all its ranks. The result is the one that `soup run` would have made, in the same run folder.\n"
@@ -95,18 +96,21 @@ Verb add_train(CLI::App& program, MpiRuntime& mpi) {
   auto* base = app->add_flag("--base", arguments->base, "Train the base");
   auto* paragon = app->add_flag("--paragon", arguments->paragon, "Train the paragons");
   auto* scorer = app->add_flag("--scorer", arguments->scorer, "Train the image-text scorer that evaluations use");
+  auto* ingredients = app->add_flag("--ingredients", arguments->ingredients, "Train the ingredients of all shards");
   auto* soup = app->add_flag("--soup", arguments->soup, "Make the soups of the ingredients that are there");
-  shard->excludes(base)->excludes(paragon)->excludes(scorer)->excludes(soup);
-  base->excludes(paragon)->excludes(scorer)->excludes(soup);
-  paragon->excludes(scorer)->excludes(soup);
-  scorer->excludes(soup);
+  const std::vector<CLI::Option*> parts = {shard, ingredients, base, paragon, scorer, soup};
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (std::size_t j = i + 1; j < parts.size(); ++j) {
+      parts[i]->excludes(parts[j]);
+    }
+  }
   app->footer(
       help_footer("  soup train configs/quickstart.yaml --shard oxygen\n  soup train configs/base-icons.yaml --base"));
   return {app, [arguments, &mpi] {
-            if (!arguments->base && !arguments->paragon && !arguments->scorer && !arguments->soup &&
-                arguments->shard.empty()) {
+            if (!arguments->base && !arguments->ingredients && !arguments->paragon && !arguments->scorer &&
+                !arguments->soup && arguments->shard.empty()) {
               throw ConfigError("soup train: nothing to train",
-                                "give --shard NAME, --base, --paragon, --soup or --scorer");
+                                "give --shard NAME, --ingredients, --base, --paragon, --soup or --scorer");
             }
             const RunGoal goal = arguments->base      ? RunGoal::base
                                  : arguments->paragon ? RunGoal::paragons

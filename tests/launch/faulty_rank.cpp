@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/error.hpp"
+#include "core/signals.hpp"
 #include "launch/mpi_runtime.hpp"
 #include "launch/watchdog.hpp"
 
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
     }
     return 0;
   }
+  soup::install_stop_signals();
   return runtime.run([&]() -> int {
     const auto watchdog = std::make_shared<soup::Watchdog>(std::chrono::seconds(fault == "stuck" ? 2 : 0));
     const auto world = soup::watched(runtime.world(), watchdog, "world");
@@ -43,6 +45,10 @@ int main(int argc, char** argv) {
     }
     if (fault == "killed" && faulty) {
       _exit(9);
+    }
+    if (fault == "shot" && faulty) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));  // the others are in the barrier
+      std::raise(SIGKILL);
     }
     if (fault == "segmentation" && faulty) {
       std::raise(SIGSEGV);

@@ -74,6 +74,14 @@ TEST(JobEnd, ARankThatDiesEndsTheJob) {
   EXPECT_LT(crashed.seconds, promptly);
 }
 
+TEST(JobEnd, SurvivorsSayWhatTheyWaitedIn) {
+  const Ended ended = run_job(3, "shot");
+  // The launcher's code for a process that a signal ended, not one of soup's: it speaks before any rank can.
+  EXPECT_EQ(ended.code, 128 + 9) << ended.output;
+  EXPECT_LT(ended.seconds, promptly);
+  EXPECT_THAT(ended.output, HasSubstr("waited for other ranks in world: barrier"));
+}
+
 TEST(JobEnd, TheWatchdogNamesTheCallThatHangs) {
   const Ended ended = run_job(3, "stuck");
   EXPECT_EQ(ended.code, 4) << ended.output;

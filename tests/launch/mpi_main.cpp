@@ -15,6 +15,7 @@ namespace soup::test {
 namespace {
 
 Communicator* current_world = nullptr;
+std::shared_ptr<Watchdog> current_watchdog;
 
 class FailuresOfRank final : public testing::EmptyTestEventListener {
  public:
@@ -32,6 +33,10 @@ Communicator& world() {
   return *current_world;
 }
 
+std::shared_ptr<Watchdog> watchdog() {
+  return current_watchdog;
+}
+
 }  // namespace soup::test
 
 int main(int argc, char** argv) {
@@ -47,6 +52,7 @@ int main(int argc, char** argv) {
       return 1;
     }
     soup::test::current_world = world.get();
+    soup::test::current_watchdog = watchdog;
     if (world->rank() != 0) {
       auto& listeners = testing::UnitTest::GetInstance()->listeners();
       delete listeners.Release(listeners.default_result_printer());

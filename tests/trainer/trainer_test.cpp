@@ -136,6 +136,14 @@ TEST_F(TrainerTest, CheckpointOfAnotherKeyIsNotUsed) {
   Trainer trainer(other, images_, {}, first, *self_, log_);
   trainer.run();
   EXPECT_EQ(trainer.clock().images, 64U);
+  // And stays behind neither: those of the other key are of more images, but of no use here.
+  EXPECT_EQ(newest_checkpoint_images(first.folder), 256U);
+  DiffusionModel third = test::tiny_model();
+  first.config.images = 96;
+  Trainer goes_on(third, images_, {}, first, *self_, log_);
+  goes_on.run();
+  EXPECT_EQ(goes_on.clock().steps, 6U);
+  EXPECT_EQ(newest_checkpoint_images(first.folder), 96U);
 }
 
 TEST_F(TrainerTest, NanStopsWithTensorShardAndImages) {

@@ -113,7 +113,9 @@ int main(int argc, char** argv) {
   soup::DiffusionModel model = load(options.folder, device);
   const soup::Batch batch = read_batch(options.folder / "inputs.safetensors", !device.is_cpu());
   const auto self = soup::make_self_communicator();
-  soup::TrainingStep training(model, options.training, *self);
+  soup::TrainConfig config = options.training;
+  config.batch = batch.timesteps.size(0);  // whose mean the loss is
+  soup::TrainingStep training(model, config, *self);
 
   // Between laps the clock is read; on a GPU a lap is several steps, so that they queue as in a training.
   const int lap = options.steps > 0 ? 1 : (device.is_cpu() ? 1 : 5);
