@@ -18,6 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr Clock::duration live_interval = std::chrono::milliseconds(100);
 constexpr Clock::duration calm_interval = std::chrono::seconds(10);
+constexpr Clock::duration first_word = std::chrono::seconds(2);  // soon enough to see that it gets on, and how quickly
 
 }  // namespace
 
@@ -30,7 +31,7 @@ Progress::Progress(Log& log, std::string stage, std::uint64_t total, std::string
       done_(done),
       start_(Clock::now()),
       last_live_(start_ - live_interval),
-      last_logged_(start_),
+      last_logged_(start_ + first_word - calm_interval),
       exceptions_at_start_(std::uncaught_exceptions()) {}
 
 Progress::~Progress() {

@@ -84,8 +84,8 @@ std::string to_yaml(const Experiment& experiment) {
 Digest digest_of(const Experiment& experiment) {
   Experiment copy = experiment;
   return sha256(write_keys([&copy](Keys& keys) { describe(keys, copy); },
-                           {"name", "run_folder", "launch", "data.shards.ranks", "base.shards.ranks", "soup.on_missing",
-                            "soup.accumulate"}));
+                           {"name", "run_folder", "launch", "cluster", "data.shards.ranks", "base.shards.ranks",
+                            "soup.on_missing", "soup.accumulate"}));
 }
 
 std::uint64_t images_of(const ShardSpec& shard, const Experiment& experiment) {

@@ -13,6 +13,7 @@
 #include "data/duplicates.hpp"
 #include "data/import.hpp"
 #include "data/split.hpp"
+#include "experiments/cluster.hpp"
 #include "experiments/scorer_config.hpp"
 #include "merge/fixed_point.hpp"
 #include "trainer/model_config.hpp"
@@ -109,6 +110,7 @@ struct Experiment {
   ParagonConfig paragon;
   SoupConfig soup;
   LaunchConfig launch;
+  ClusterConfig cluster;
   EvaluationConfig evaluation;
   // Present: `soup train --scorer` trains an image-text scorer on every shard of this experiment, base's included.
   std::optional<ScorerConfig> scorer;

@@ -261,6 +261,38 @@ void check_share(const Checker& check, const std::string& path, const ShardSpec&
   }
 }
 
+// Words of a scheduler's options become lines of its scripts: one line each, and none may end its own quotes.
+void check_cluster(const Checker& check, const ClusterConfig& cluster) {
+  const auto one_line = [&check](const std::string& key, const std::string& text, std::string_view also_not) {
+    const bool printable =
+        std::ranges::none_of(text, [](unsigned char c) { return c < ' ' || c == 0x7f; });  // UTF-8 stays
+    if (!printable || text.find_first_of(also_not) != std::string::npos) {
+      check.fail("cluster." + key, fmt::format("\"{}\" cannot stand in a line of a job's script", text.substr(0, 64)),
+                 "no line breaks, tabs or other control characters" +
+                     std::string(also_not.empty() ? "" : ", quotes or backslashes"));
+    }
+  };
+  for (const auto& [key, text] : {std::pair{"partition", cluster.partition}, std::pair{"account", cluster.account},
+                                  std::pair{"qos", cluster.qos}, std::pair{"program", cluster.program},
+                                  std::pair{"image", cluster.image}, std::pair{"volume", cluster.volume}}) {
+    one_line(key, text, "\"'\\`$");
+  }
+  for (const auto& [key, lines] : {std::pair{"modules", &cluster.modules}, std::pair{"prolog", &cluster.prolog},
+                                   std::pair{"options", &cluster.options}}) {
+    for (std::size_t i = 0; i < lines->size(); ++i) {
+      one_line(fmt::format("{}[{}]", key, i), (*lines)[i], "");
+    }
+  }
+  if (!is_time_limit(cluster.time)) {
+    check.fail("cluster.time", fmt::format("\"{}\" is no time limit", cluster.time.substr(0, 64)),
+               "minutes, or hours:minutes:seconds, or days-hours:minutes:seconds: \"24:00:00\" (in quotes)");
+  }
+  if (!is_memory_size(cluster.memory)) {
+    check.fail("cluster.memory", fmt::format("\"{}\" is no amount of memory", cluster.memory.substr(0, 64)),
+               "a whole number with K, M, G or T: 64G");
+  }
+}
+
 void check_umask(const Checker& check, const std::string& umask) {
   const bool good = umask.size() <= 4 && umask.find_first_not_of("01234567") == std::string::npos &&
                     (umask.size() < 4 || umask.front() == '0');
@@ -299,6 +331,7 @@ void check_experiment(const Experiment& experiment, const YamlNode& root) {
   check_shards(check, "data.shards", experiment.data.shards);
   check_base(check, experiment);
   check_umask(check, experiment.launch.umask);
+  check_cluster(check, experiment.cluster);
   if (!experiment.data.shards.empty()) {
     check_train(check, "ingredients", experiment.ingredients);
     for (std::size_t i = 0; i < experiment.data.shards.size(); ++i) {

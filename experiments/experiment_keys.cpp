@@ -192,6 +192,30 @@ void describe(Keys& keys, LaunchConfig& launch) {
   keys.text("umask", launch.umask, Need::optional);
 }
 
+void describe(Keys& keys, ClusterConfig& cluster) {
+  keys.word("scheduler", cluster.scheduler, scheduler_names);
+  keys.text("partition", cluster.partition, Need::optional);
+  keys.text("account", cluster.account, Need::optional);
+  keys.text("qos", cluster.qos, Need::optional);
+  keys.text("time", cluster.time, Need::optional);
+  keys.text("memory", cluster.memory, Need::optional);
+  keys.whole("cores_per_rank", cluster.cores_per_rank, {1, 4096});
+  keys.whole("gpus_per_rank", cluster.gpus_per_rank, {0, 1});
+  keys.whole("ranks_per_node", cluster.ranks_per_node, {0, 4096});
+  keys.whole("base_ranks", cluster.base_ranks, {1, 65536});
+  keys.whole("paragon_ranks", cluster.paragon_ranks, {1, 65536});
+  keys.whole("soup_ranks", cluster.soup_ranks, {1, 65536});
+  keys.whole("most_running", cluster.most_running, {0, 100'000});
+  keys.whole("signal_seconds", cluster.signal_seconds, {1, 65535});
+  keys.word("launcher", cluster.launcher, launcher_names);
+  keys.text_list("modules", cluster.modules);
+  keys.text_list("prolog", cluster.prolog);
+  keys.text_list("options", cluster.options);
+  keys.text("program", cluster.program, Need::optional);
+  keys.text("image", cluster.image, Need::optional);
+  keys.text("volume", cluster.volume, Need::optional);
+}
+
 }  // namespace
 
 void describe(Keys& keys, TrainConfig& train) {
@@ -333,6 +357,7 @@ void describe(Keys& keys, Experiment& experiment) {
   keys.section("paragon", [&experiment](Keys& inner) { describe(inner, experiment.paragon); });
   keys.section("soup", [&experiment](Keys& inner) { describe(inner, experiment.soup); });
   keys.section("launch", [&experiment](Keys& inner) { describe(inner, experiment.launch); });
+  keys.section("cluster", [&experiment](Keys& inner) { describe(inner, experiment.cluster); });
   keys.section("evaluation", [&experiment](Keys& inner) { describe(inner, experiment.evaluation); });
   bool has_scorer = experiment.scorer.has_value();
   ScorerConfig scorer = experiment.scorer.value_or(ScorerConfig());

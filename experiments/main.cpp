@@ -53,7 +53,7 @@ int run(const MpiRuntime* mpi, int argc, char** argv) {
 #ifndef SOUP_CUDA
   verbs.push_back(add_plan(program));
 #endif
-  for (const auto add : {add_merge, add_add, add_remove, add_diff, add_report, add_verify}) {
+  for (const auto add : {add_merge, add_add, add_remove, add_diff, add_report, add_status, add_submit, add_verify}) {
     verbs.push_back(add(program));
   }
   verbs.push_back(add_search(program, mpi));

@@ -2,10 +2,11 @@
 # Installs what soup needs to build and to run its quickstart on Debian 12: apt packages, LibTorch and icon themes.
 # Needs root or sudo only when apt packages are missing. What is there already is left alone, so that a second call ends
 # at once; what was interrupted is done again. LibTorch and the icons go to .deps/ in the repository.
-# usage: bash launch/setup.sh [--cuda | --fuzz]
+# usage: bash launch/setup.sh [--cuda | --tests]
 #   --cuda   also LibTorch with all its CUDA libraries and NCCL in .deps/cuda, for the cuda preset; the CUDA toolkit
 #            (nvcc, headers) and the driver are not installed
-#   --fuzz   also clang 14, for the fuzz preset (50 MB to fetch, 280 MB on the disk)
+#   --tests  also what only tests need: clang 14 for the fuzz preset (50 MB to fetch, 280 MB on the disk), and Slurm
+#            (no service of it is started)
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,8 +16,8 @@ packages=(cmake g++ ninja-build ccache git ca-certificates libopenmpi-dev openmp
   libgmock-dev libeigen3-dev libutfcpp-dev libicu-dev gnuplot-nox python3-pip pkg-config)
 icon_packages=(papirus-icon-theme breeze-icon-theme numix-icon-theme oxygen-icon-theme gnome-icon-theme mate-icon-theme
   tango-icon-theme adwaita-icon-theme faenza-icon-theme elementary-xfce-icon-theme obsidian-icon-theme lxde-icon-theme)
-# libFuzzer comes with the sanitizers' libraries.
-fuzz_packages=(clang-14 libclang-rt-14-dev)
+# libFuzzer comes with the sanitizers' libraries; ps and pgrep with procps.
+test_packages=(clang-14 libclang-rt-14-dev slurm-wlm slurm-wlm-basic-plugins munge procps)
 torch_version=2.11.0
 
 deps=.deps
@@ -171,13 +172,13 @@ install_icons() {
   done
 }
 
-usage="usage: bash launch/setup.sh [--cuda | --fuzz]"
+usage="usage: bash launch/setup.sh [--cuda | --tests]"
 [[ $# -le 1 ]] || fail "at most one argument, not $#" "$usage"
-[[ $# -eq 0 || $1 == --cuda || $1 == --fuzz ]] || fail "unknown argument: $1" "$usage"
+[[ $# -eq 0 || $1 == --cuda || $1 == --tests ]] || fail "unknown argument: $1" "$usage"
 mkdir -p "$deps/icons"
 exec 9>"$deps/setup.lock"
 flock 9 # a second set-up at the same time waits, and then finds all there
-[[ ${1:-} != --fuzz ]] || packages+=("${fuzz_packages[@]}")
+[[ ${1:-} != --tests ]] || packages+=("${test_packages[@]}")
 install_packages
 install_libtorch
 [[ ${1:-} != --cuda ]] || install_cuda

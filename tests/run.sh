@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets up, builds the ci preset (warnings are errors) and runs the tests.
 # usage: bash tests/run.sh [-L LABEL]... [--oracle] [--help]
-#   -L, --label LABEL   only tests with this label (unit, model, property, mpi, golden, fault, fuzz, e2e, gpu, parity),
-#                       a regular expression as for ctest
+#   -L, --label LABEL   only tests with this label (unit, model, property, mpi, golden, fault, fuzz, e2e,
+#                       slurm, gpu, parity), a regular expression as for ctest
 #   --oracle            also the tests with label parity: diffusers and transformers 4 and 5 read what soup writes, and
 #                       the other way round, and both compute the same; the first time this fetches 3 GB of Python
 #                       packages into .deps/oracle
@@ -40,7 +40,7 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
-bash launch/setup.sh --fuzz
+bash launch/setup.sh --tests
 [[ $oracle == no ]] || bash tests/parity/set_up.sh
 bash launch/build.sh ci
 # One thread per process: tests run side by side, and OpenMP threads that wait in a spin would take the others' cores.

@@ -6,8 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "core/error.hpp"
 #include "experiments/experiment.hpp"
+#include "experiments/verbs/run_folder.hpp"
 #include "experiments/verbs/verbs.hpp"
 
 namespace soup {
@@ -23,14 +23,7 @@ Verb add_report(CLI::App& program) {
   app->footer(help_footer("  soup report runs/quickstart"));
   return {app, [run_folder] {
             const std::filesystem::path folder = *run_folder;
-            const std::filesystem::path file = folder / "experiment.yaml";
-            std::error_code error;
-            if (!std::filesystem::is_regular_file(file, error)) {
-              throw DataError(folder, "is no run folder: it holds no experiment.yaml",
-                              "give the folder that `soup run` made, as runs/quickstart");
-            }
-            Experiment experiment = load_experiment(file, {});
-            experiment.run_folder = folder;  // wherever it was when the run began
+            const Experiment experiment = experiment_of_run(folder);
             const std::filesystem::path page = folder / "report" / "index.html";
             write_report(experiment, page);
             fmt::print("{}\n", page.native());

@@ -25,6 +25,8 @@ Verb add_remove(CLI::App& program);
 Verb add_report(CLI::App& program);
 // `mpi` is only there when this verb is what the program was started for.
 Verb add_search(CLI::App& program, const MpiRuntime* mpi);
+Verb add_status(CLI::App& program);
+Verb add_submit(CLI::App& program);
 Verb add_verify(CLI::App& program);
 
 // "name=path", or a path whose last component without extension becomes the name.

@@ -16,3 +16,9 @@ if bash "$source_root/launch/bundle.sh" "$build" "$work/bundle" 2> "$work/error.
   fail "a folder that is there was replaced"
 fi
 grep -q "exists" "$work/error.txt" || fail "no word on the folder that is there"
+
+# Installed below a prefix, programs find each other and the libraries of the build.
+cmake --install "$build" --prefix "$work/prefix" > "$work/install.txt" || { cat "$work/install.txt"; fail "cmake --install ended with $?"; }
+env -u LD_LIBRARY_PATH "$work/prefix/bin/soup" sample --model "$source_root/experiments/base/icons" --prompt "devices printer" --steps 1 \
+  --device cpu --output "$work/installed.png" | grep -q "1 images" || fail "the installed soup does not sample"
+cmp "$work/printer.png" "$work/installed.png" || fail "the installed soup draws another picture"
