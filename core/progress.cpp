@@ -51,17 +51,15 @@ Progress::~Progress() {
 void Progress::advance_to(std::uint64_t done, std::string_view detail) {
   SOUP_REQUIRE(done >= done_, fmt::format("progress of {} went back from {} to {}", stage_, done_, done));
   done_ = done;
-  if (log_.rank() > 0) {
-    return;
-  }
   const Clock::time_point now = Clock::now();
-  if (log_.interactive() && now - last_live_ >= live_interval) {
+  const bool shows = log_.rank() == 0;
+  if (shows && log_.interactive() && now - last_live_ >= live_interval) {
     last_live_ = now;
     log_.show_live(line(detail));
   }
   if (now - last_logged_ >= calm_interval) {
     last_logged_ = now;
-    if (!log_.interactive()) {
+    if (shows && !log_.interactive()) {
       log_.terminal_line(line(detail));
     }
     log_.event("progress", {{"stage", stage_},
@@ -83,11 +81,13 @@ void Progress::finish() {
 }
 
 void Progress::end(std::string_view event, std::string_view text) {
-  if (std::exchange(finished_, true) || log_.rank() > 0) {
+  if (std::exchange(finished_, true)) {
     return;
   }
-  log_.clear_live();
-  log_.terminal_line(text);
+  if (log_.rank() == 0) {
+    log_.clear_live();
+    log_.terminal_line(text);
+  }
   log_.event(event, {{"stage", stage_},
                      {"done", done_},
                      {"total", total_},

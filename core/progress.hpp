@@ -13,6 +13,7 @@ class Log;
 
 class Progress {
  public:
+  // On the terminal of the first rank, and in the log file of any: who does the same together leaves it to one of them.
   // unit: "images", "bytes", "files". `done` > 0 when a stage resumes: the rate counts only what this process did.
   Progress(Log& log, std::string stage, std::uint64_t total, std::string unit, std::uint64_t done = 0);
   ~Progress();

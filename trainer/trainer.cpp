@@ -11,6 +11,7 @@
 #include <future>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
@@ -98,7 +99,10 @@ void Trainer::run() {
   }
   buffers = {};
   check_same_start();
-  Progress progress(log_, job_.title, config.images, "images", clock_.images);
+  std::optional<Progress> progress;  // the first rank speaks for the group
+  if (group_.rank() == 0) {
+    progress.emplace(log_, job_.title, config.images, "images", clock_.images);
+  }
   BatchMaker maker(images_, config, job_.seeds, job_.scope, model_, cached_inputs());
   // Shares differ by one image at most.
   const std::int64_t first = config.batch * group_.rank() / group_.size();
@@ -124,7 +128,9 @@ void Trainer::run() {
     settle(on_gpu ? most_pending_steps : 0);
     clock_.seconds += std::chrono::duration<double>(Clock::now() - start).count();
     record(before);
-    progress.advance_to(clock_.images, fmt::format("loss {:.4f}", last_loss_));
+    if (progress) {
+      progress->advance_to(clock_.images, fmt::format("loss {:.4f}", last_loss_));
+    }
 
     std::array<std::int64_t, 1> stop = {stop_requested() ? 1 : 0};
     if (group_.size() > 1) {
@@ -145,7 +151,9 @@ void Trainer::run() {
           fmt::format("{}: stopped by a signal after {} images, checkpoint written", job_.title, clock_.images));
     }
   }
-  progress.finish();
+  if (progress) {
+    progress->finish();
+  }
 }
 
 // Ranks that found different checkpoints would train apart.

@@ -48,7 +48,7 @@ fi
 if has groups || has checkpoints; then
   # Two shards alone, so that two groups have one each; data and base are not timed.
   shards=(--set 'data.shards=[{name: oxygen, icon_theme: {package: oxygen-icon-theme, theme: oxygen}}, {name: numix, icon_theme: {package: numix-icon-theme, theme: Numix}}]')
-  images=(--set ingredients.images=2400 --set ingredients.keep_weights=raw)
+  images=(--set ingredients.images=4800 --set ingredients.keep_weights=raw)
   never=(--set ingredients.checkpoint_images=1000000)
   "$build/soup" train configs/quickstart.yaml --base --set "run_folder=$work/run" "${shards[@]}" "${images[@]}" > "$work/base.log" 2>&1
 fi

@@ -33,7 +33,7 @@ if "one-rank" in rate:
 if "checkpoints" in rate:
     items = train["checkpoints"]
     count = items[0]["checkpoints"]
-    images = 2400
+    images = 4800
     lost = [images / c["images_per_second"] - images / n["images_per_second"] for c, n in zip(items, train["no-checkpoints"])]
     each = statistics.median(lost) / count
     waited = median(items, "waited_seconds") / count
