@@ -53,6 +53,7 @@ std::string simulation_text(const Plan& plan, const Experiment& experiment, cons
     throw ConfigError("the experiment has no shards to train", "data.shards lists them");
   }
   constexpr double hour = 3600.0;
+  constexpr double minute = 60.0;
   const std::vector<int>& groups = plan.topology->group_sizes;
   double shortest = work.front().work.rank_seconds;
   double longest = shortest;
@@ -60,20 +61,23 @@ std::string simulation_text(const Plan& plan, const Experiment& experiment, cons
     shortest = std::min(shortest, item.work.rank_seconds);
     longest = std::max(longest, item.work.rank_seconds);
   }
-  TextTable table("run as", {"hours", "rank hours lost", "ranks idle, %", "failures"});
+  const bool is_long = simulate(groups, work, {}, JobShape::world).makespan >= hour;
+  const double unit = is_long ? hour : minute;
+  const std::string units = is_long ? "hours" : "minutes";
+  TextTable table("run as", {units, "rank " + units + " lost", "ranks idle, %", "failures"});
   const auto add = [&](const std::string& name, const Failures& failures, JobShape shape, int repeats) {
     const SimulatedRuns runs = simulate_often(groups, work, failures, shape, repeats);
-    table.add_row(name, {with_error(runs.makespan, hour, 3), with_error(runs.lost_rank_seconds, hour, 2),
+    table.add_row(name, {with_error(runs.makespan, unit, 3), with_error(runs.lost_rank_seconds, unit, 2),
                          with_error(runs.idle_share, 0.01, 2), with_error(runs.failures, 1.0, 1)});
   };
   add("without failures", {}, JobShape::world, 1);
   add("one MPI job", options.failures, JobShape::world, options.repeats);
   add("a job per shard", options.failures, JobShape::per_shard, options.repeats);
   return fmt::format(
-             "simulated: the ingredients of {} shards, {:.3f} to {:.3f} hours of one rank, on {} ranks in {} groups;\n"
+             "simulated: the ingredients of {} shards, {:.3f} to {:.3f} {} of one rank, on {} ranks in {} groups;\n"
              "{:g} failures an hour{}, {:g} s until what one ended trains again; means of {} runs and standard "
              "errors\n",
-             work.size(), shortest / hour, longest / hour, plan.ranks, groups.size(), options.failures.per_hour,
+             work.size(), shortest / unit, longest / unit, units, plan.ranks, groups.size(), options.failures.per_hour,
              options.failures.planned.empty() ? "" : fmt::format(" and {} planned", options.failures.planned.size()),
              options.failures.restart_seconds, options.repeats) +
          table.text(table_width);

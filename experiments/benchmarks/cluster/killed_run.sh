@@ -22,7 +22,9 @@ for kill in "${kills[@]}"; do
   setsid "${command[@]}" > "$folder.log" 2>&1 &
   process=$!
   sleep "$(echo "$kill - $(since)" | bc)"
-  kill -9 -- "-$process" 2> /dev/null || true
+  # The ranks too: those that lose their mpirun take a second to notice.
+  mapfile -t ranks < <(pgrep -P "$process")
+  kill -9 "${ranks[@]}" "$process" 2> /dev/null || true
   wait "$process" 2> /dev/null || true
 done
 "${command[@]}" > "$folder.log" 2>&1 || { cat "$folder.log" >&2; exit 1; }

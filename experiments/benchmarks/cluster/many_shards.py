@@ -1,4 +1,4 @@
-"""many_shards.py YAML COUNT: the experiment with COUNT shards of unequal size, each for a group of two ranks, on standard output."""
+"""many_shards.py YAML COUNT: the experiment with COUNT shards of unequal size, each for a group of four ranks, on standard output."""
 
 import random
 import re
@@ -11,7 +11,7 @@ rest = rest[rest.index("\nbase:") :]
 shards = ""
 for i in range(count):
     # A long tail, as data has: 0.4 to 6 million images.
-    images = int(400_000 * min(15.0, random.paretovariate(1.2)))
-    shards += f"    - {{name: shard{i:03d}, images: {images}, ranks: 2, icon_theme: {{package: oxygen-icon-theme, theme: oxygen}}}}\n"
+    images = 32 * int(12_500 * min(15.0, random.paretovariate(1.2)))
+    shards += f"    - {{name: shard{i:03d}, images: {images}, ranks: 4, icon_theme: {{package: oxygen-icon-theme, theme: oxygen}}}}\n"
 rest = re.sub(r"checkpoint_images: \d+", "checkpoint_images: 50000", rest)
 print(head + "  shards:\n" + shards + rest, end="")
