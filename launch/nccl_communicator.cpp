@@ -75,12 +75,13 @@ class OwnedComm {
   OwnedComm() = default;
   OwnedComm(OwnedComm&& other) noexcept : comm_(std::exchange(other.comm_, nullptr)) {}
   OwnedComm& operator=(OwnedComm&&) = delete;
-  ~OwnedComm() {
+  ~OwnedComm() { abort(); }
+
+  void abort() {
     if (comm_ != nullptr) {
-      ncclCommAbort(comm_);
+      ncclCommAbort(release());
     }
   }
-
   [[nodiscard]] ncclComm_t get() const { return comm_; }
   [[nodiscard]] ncclComm_t* place() { return &comm_; }
   [[nodiscard]] ncclComm_t release() { return std::exchange(comm_, nullptr); }
@@ -207,14 +208,16 @@ class NcclCommunicator final : public Communicator {
         follower_(std::in_place, comm_, options_.gpu, options_.watchdog) {}
   ~NcclCommunicator() override {
     follower_.reset();  // no other thread may be in NCCL from here on
+    // Before buffers are freed, which waits for all that runs on the GPU: a collective that hangs there, too.
     if (std::uncaught_exceptions() > 0) {
+      owned_.abort();
       return;
     }
     try {
       settle(ncclCommFinalize(comm_), comm_, "ncclCommFinalize");
       ncclCommDestroy(owned_.release());
     } catch (const CommError&) {
-      // Aborted then.
+      owned_.abort();
     }
   }
 

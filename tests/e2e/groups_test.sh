@@ -76,6 +76,14 @@ grep -q "run: goes on where process $first on .* ended without finishing" "$work
   { cat "$work/twice.log"; fail "no word on the lock that was left"; }
 [[ $(digests twice) == "$(digests alone)" ]] || fail "other models after the kill"
 
+# Ranks that were started with different experiments, as with different programs: refused before anything is made.
+code=0
+"${mpi[@]}" -n 1 "$soup" run "$yaml" "${smaller[@]}" --set "run_folder=$work/mixture" : \
+  -n 1 "$soup" run "$yaml" "${smaller[@]}" --set "run_folder=$work/mixture" --set seed=8 > "$work/mixture.log" 2>&1 || code=$?
+[[ $code -eq 2 ]] || { cat "$work/mixture.log"; fail "ranks of two experiments ended with $code instead of 2"; }
+grep -q 'rank 0 runs soup .*, but rank 1 runs soup' "$work/mixture.log" || { cat "$work/mixture.log"; fail "no word on what the ranks run"; }
+[[ ! -e $work/mixture ]] || fail "a run of two experiments left something"
+
 # What the YAML says of rights.
 "$soup" run "$yaml" "${smaller[@]}" --set "run_folder=$work/private" --set launch.umask=077 > "$work/private.log" 2>&1 || fail "a run with a umask ended with $?"
 [[ -z $(find "$work/private" -perm /077 -not -type l) ]] || { find "$work/private" -perm /077 | head; fail "others may read what umask 077 made"; }
