@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <system_error>
 #include <utility>
@@ -198,6 +199,27 @@ void remove_partials(const std::filesystem::path& folder) {
         if (entry.path().filename().string().find(mark) != std::string::npos) {
           found.push_back(entry.path());
         }
+      }
+    }
+    for (const fs::path& path : found) {
+      fs::remove_all(path);
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw DataError(folder, std::string("cannot be cleared of half-written files: ") + error.code().message());
+  }
+}
+
+void remove_partials_of_the_dead(const std::filesystem::path& folder) {
+  const std::string mark = ".partial-" + host_name() + "-";
+  try {
+    std::vector<fs::path> found;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      const std::size_t at = name.find(mark);
+      int process = 0;
+      if (at != std::string::npos && std::sscanf(name.c_str() + at + mark.size(), "%d", &process) == 1 && process > 0 &&
+          ::kill(process, 0) != 0 && errno == ESRCH) {
+        found.push_back(entry.path());
       }
     }
     for (const fs::path& path : found) {

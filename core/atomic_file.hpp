@@ -79,6 +79,9 @@ class AtomicFolder {
 // Removes what a killed process left half-written of `folder`: folders beside it, and files anywhere in it, that still
 // have their partial name. Only for who alone writes there. Throws DataError.
 void remove_partials(const std::filesystem::path& folder);
+// Those directly in `folder` whose process, of this host, is no more: where other processes may be writing files of
+// their own. Throws DataError where one cannot be removed.
+void remove_partials_of_the_dead(const std::filesystem::path& folder);
 
 // For long work, before it: throws DataError where a file could not get this name, because its folder is missing or a
 // folder has the name.

@@ -79,6 +79,7 @@ std::optional<FileLock> prepare(const Experiment& experiment, const RunRequest& 
   std::optional<FileLock> lock;
   if (request.goal == RunGoal::all) {
     lock.emplace(take_lock(experiment.run_folder, "run", log));
+    remove_partials_of_the_dead(experiment.run_folder);
   }
   const std::filesystem::path logs = log_file(experiment, request);
   std::filesystem::create_directories(logs.parent_path());

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -212,6 +214,28 @@ TEST(RemovePartials, TakesLeftoversOfThisFolderOnly) {
   EXPECT_FALSE(std::filesystem::exists(temp.path() / "soup.partial-12"));
   EXPECT_TRUE(std::filesystem::exists(temp.path() / "soups.partial-12"));
   EXPECT_NO_THROW(remove_partials(temp.path() / "absent" / "soup"));
+}
+
+TEST(AtomicFile, HalfWrittenFilesOfTheDeadAreRemovedAndNoOthers) {
+  const test::TemporaryFolder temp;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::_exit(0);
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  const auto name = [](const std::string& host, int process) {
+    return "experiment.yaml.partial-" + host + "-" + std::to_string(process);
+  };
+  const auto dead = temp.path() / name(host_name(), child);
+  const auto alive = temp.path() / name(host_name(), ::getpid());
+  const auto elsewhere = temp.path() / name("another", child);
+  for (const auto& path : {dead, alive, elsewhere}) {
+    std::ofstream(path) << "half";
+  }
+  remove_partials_of_the_dead(temp.path());
+  EXPECT_FALSE(std::filesystem::exists(dead));
+  EXPECT_TRUE(std::filesystem::exists(alive));
+  EXPECT_TRUE(std::filesystem::exists(elsewhere));
 }
 
 TEST(RequirePlaceFor, AFileOfAnExistingFolder) {
