@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "core/digest.hpp"
 #include "core/text.hpp"
 #include "experiments/job_plan.hpp"
 #include "experiments/job_scripts.hpp"
@@ -15,7 +16,8 @@ namespace {
 // A name of Kubernetes: lower-case letters, digits and '-', 63 at most.
 std::string object_name(const std::string& text) {
   constexpr std::size_t longest = 63;
-  std::string name = text.substr(0, longest);
+  constexpr std::size_t kept = 54;  // of a longer one, before a digest that keeps it apart from others
+  std::string name = text.size() <= longest ? text : text.substr(0, kept) + "-" + sha256(text).hex().substr(0, 8);
   std::ranges::transform(name, name.begin(),
                          [](unsigned char c) { return std::isalnum(c) != 0 ? std::tolower(c) : '-'; });
   while (!name.empty() && name.back() == '-') {

@@ -71,7 +71,7 @@ std::string script_of(const JobPlan& plan, const Job& job) {
           ".${PBS_JOBID%%.*}.out\nexec >> \"$log\" 2>&1\n\n";
   text += set_up_lines(cluster) + shard_list(job);
   text += "command=(" + command_words(plan, job, is_array ? "PBS_ARRAY_INDEX" : "0") + ")\n";
-  text += job.ranks == 1 ? "launch=()\n" : fmt::format("launch=(mpirun -n {})\n", job.ranks);
+  text += job.ranks == 1 ? "launch=()\n" : fmt::format("launch=(mpirun --bind-to none -n {})\n", job.ranks);
   text += R"(
 echo "job $PBS_JOBID on $(sort -u "$PBS_NODEFILE" | tr '\n' ' '): ${launch[*]:-one process, no launcher}"
 )";
@@ -84,14 +84,17 @@ echo "job $PBS_JOBID on $(sort -u "$PBS_NODEFILE" | tr '\n' ' '): ${launch[*]:-o
       "&\n"
       "clock=$!\n",
       cluster.signal_seconds, walltime(cluster.time), cluster.signal_seconds, cluster.signal_seconds);
-  text += R"(trap 'kill -TERM "$child"' TERM
-while true; do
+  text += R"(trap 'signalled=yes' USR1
+cancelled=no # by qdel, which wants no job queued again
+trap 'signalled=yes; cancelled=yes; kill -TERM "$child"' TERM
+signalled=yes # a signal ends the wait, not the child
+while [[ $signalled == yes ]]; do
+  signalled=no
   wait "$child"
   code=$?
-  kill -0 "$child" 2> /dev/null || break # else a signal has ended the wait
 done
 kill "$clock" 2> /dev/null
-if [[ $code -eq 75 ]]; then
+if [[ $code -eq 75 && $cancelled == no ]]; then
   echo "job $PBS_JOBID: stopped after a checkpoint; it is queued again"
   qrerun "$PBS_JOBID" && sleep 60 # in which PBS ends this script
 fi

@@ -175,19 +175,26 @@ class Looker {
         status.queue_unknown = error.what();
       }
     }
-    for (const Stage& stage : stages_) {
-      status.stages.push_back(look_at(stage));
+    // An ingredient that the soup does without is told of too, with what became of it.
+    const std::vector<Stage> all = stages_of(experiment_);
+    for (const Stage& stage : all) {
+      const auto survivor = std::ranges::find(stages_, stage.name, &Stage::name);
+      if (survivor != stages_.end()) {
+        status.stages.push_back(look_at(*survivor, stages_));
+      } else if (stage.kind == StageKind::ingredient) {
+        status.stages.push_back(look_at(stage, all));
+      }
     }
     return status;
   }
 
  private:
-  StageStatus look_at(const Stage& stage) const {
+  StageStatus look_at(const Stage& stage, const std::vector<Stage>& stages) const {
     const fs::path& run = experiment_.run_folder;
     StageStatus status;
     status.stage = stage.name;
     const auto words = words_.find(stage.name);
-    if (is_done(stage, stages_, run)) {
+    if (is_done(stage, stages, run)) {
       const StageRecord record = read_done(run / stage.folder).value();
       status.state = StageState::done;
       status.seconds = record.seconds;
@@ -237,8 +244,8 @@ class Looker {
       std::vector<std::string> open;
       for (const std::string& input : stage.inputs) {
         const std::string name = input.substr(0, input.find('#'));
-        const auto before = std::ranges::find(stages_, name, &Stage::name);
-        if (before != stages_.end() && !is_done(*before, stages_, run) && std::ranges::find(open, name) == open.end()) {
+        const auto before = std::ranges::find(stages, name, &Stage::name);
+        if (before != stages.end() && !is_done(*before, stages, run) && std::ranges::find(open, name) == open.end()) {
           open.push_back(name);
         }
       }

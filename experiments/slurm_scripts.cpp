@@ -21,7 +21,7 @@ std::string launcher_lines(const ClusterConfig& cluster, int ranks) {
     return "launch=()\n";
   }
   const std::string srun = "launch=(srun --mpi=pmix --kill-on-bad-exit=1)";
-  const std::string mpirun = fmt::format("launch=(mpirun -n {})", ranks);
+  const std::string mpirun = fmt::format("launch=(mpirun --bind-to none -n {})", ranks);
   if (cluster.launcher == "srun") {
     return srun + "\n";
   }
@@ -77,14 +77,16 @@ echo "job $job on $SLURM_JOB_NODELIST, start ${SLURM_RESTART_COUNT:-0}: ${launch
 # Ahead of its time limit the job gets SIGUSR1, this shell alone: soup then writes a checkpoint and ends with 75.
 "${launch[@]}" "${command[@]}" &
 child=$!
-trap 'echo "job $job: time is nearly up"; kill -USR1 "$child"' USR1
-trap 'kill -TERM "$child"' TERM
-while true; do
+trap 'signalled=yes; echo "job $job: time is nearly up"; kill -USR1 "$child"' USR1
+cancelled=no # by scancel, which wants no job queued again
+trap 'signalled=yes; cancelled=yes; kill -TERM "$child"' TERM
+signalled=yes # a signal ends the wait, not the child
+while [[ $signalled == yes ]]; do
+  signalled=no
   wait "$child"
   code=$?
-  kill -0 "$child" 2> /dev/null || break # else a signal has ended the wait
 done
-if [[ $code -eq 75 ]]; then
+if [[ $code -eq 75 && $cancelled == no ]]; then
   echo "job $job: stopped after a checkpoint; it is queued again"
   scontrol requeue "$job" && sleep 60 # in which Slurm ends this script
 fi

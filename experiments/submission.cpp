@@ -50,11 +50,18 @@ std::vector<std::string> command_of(const JobPlan& plan, const Job& job, const s
   return words;
 }
 
-void cancel(const JobPlan& plan, const std::vector<SubmittedJob>& jobs) {
+// Returns those that could not be cancelled.
+std::vector<SubmittedJob> cancel(const JobPlan& plan, const std::vector<SubmittedJob>& jobs) {
+  std::vector<SubmittedJob> left;
   for (const SubmittedJob& job : jobs) {
-    run_child({.arguments = {plan.cluster.scheduler == "slurm" ? "scancel" : "qdel", job.id},
-               .environment = current_environment()});
+    const ChildOutcome outcome =
+        run_child({.arguments = {plan.cluster.scheduler == "slurm" ? "scancel" : "qdel", job.id},
+                   .environment = current_environment()});
+    if (outcome.code != 0) {
+      left.push_back(job);
+    }
   }
+  return left;
 }
 
 void write_submission(const fs::path& jobs_folder, const Submission& submission) {
@@ -149,16 +156,22 @@ Submission submit(const JobPlan& plan) {
     // sbatch --parsable: "17" or "17;cluster".
     const std::string id = split(trimmed(outcome.output), ';').front();
     if (outcome.code != 0 || id.empty()) {
-      cancel(plan, submission.jobs);
+      submission.jobs = cancel(plan, submission.jobs);
+      write_submission(plan.jobs_folder, submission);
+      std::vector<std::string> left;
+      for (const SubmittedJob& other : submission.jobs) {
+        left.push_back(other.id);
+      }
       throw DataError(command.back(),
                       fmt::format("{} refused job {} (code {}): {}", command.front(), job.name, outcome.code,
                                   trimmed(outcome.errors)),
-                      fmt::format("{} submitted before it {} cancelled; look at the section cluster of the experiment",
-                                  submission.jobs.size(), submission.jobs.size() == 1 ? "was" : "were"));
+                      left.empty()
+                          ? "those submitted before it were cancelled; look at the section cluster of the experiment"
+                          : fmt::format("jobs {} could not be cancelled: end them by hand", fmt::join(left, ", ")));
     }
     submission.jobs.push_back({job.name, id, job.shards});
+    write_submission(plan.jobs_folder, submission);  // so that no id is lost, whatever comes
   }
-  write_submission(plan.jobs_folder, submission);
   return submission;
 }
 

@@ -62,7 +62,7 @@ array=$(python3 -c "import json; print(next(j['id'] for j in json.load(open('$ru
 node=$(squeue --noheader --format=%N --jobs="${array}_0")
 kill_node "$node"
 scancel --batch --signal=USR1 "${array}_1"
-pkill -9 -f "soup train .*--shard third" || fail "there is no process of the third"
+pkill -9 -f "$run_folder/jobs/experiment.yaml --shard third" || fail "there is no process of the third"
 start_node "$node"
 until_true 30 "the third has failed" bash -c "[[ -z \$(squeue --noheader --jobs=${array}_2 2> /dev/null) ]]"
 grep -q 'time is nearly up' "$run_folder/jobs/ingredients.${array}_1.out" || say "the second was not told that its time is up"

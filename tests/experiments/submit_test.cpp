@@ -112,7 +112,7 @@ TEST_F(SubmitTest, SlurmScriptsSayWhatTheYamlSays) {
                            "ulimit -n 4096\n",
                            "shards=(one two)\n",
                            "srun --mpi=pmix",
-                           "mpirun -n 8"}) {
+                           "mpirun --bind-to none -n 8"}) {
     EXPECT_THAT(script, HasSubstr(line));
   }
   // A folder with a space, in the scheduler's words and in the shell's.
@@ -145,9 +145,9 @@ TEST_F(SubmitTest, PbsScriptsAskForChunksAndTime) {
             "cluster.time=\"1-02:30:00\"", "cluster.memory=64G", "cluster.gpus_per_rank=1", "cluster.cores_per_rank=6",
             "cluster.ranks_per_node=4"});
   const std::string script = text_of(plan(experiment), "ingredients.pbs");
-  for (const char* line :
-       {"#PBS -q gpuq\n", "#PBS -A a-1\n", "#PBS -l select=2:ncpus=24:mpiprocs=4:ngpus=4:mem=64gb\n",
-        "#PBS -l walltime=26:30:00\n", "#PBS -J 0-1\n", "#PBS -r y\n", "mpirun -n 8", "${shards[PBS_ARRAY_INDEX]}"}) {
+  for (const char* line : {"#PBS -q gpuq\n", "#PBS -A a-1\n", "#PBS -l select=2:ncpus=24:mpiprocs=4:ngpus=4:mem=64gb\n",
+                           "#PBS -l walltime=26:30:00\n", "#PBS -J 0-1\n", "#PBS -r y\n", "mpirun --bind-to none -n 8",
+                           "${shards[PBS_ARRAY_INDEX]}"}) {
     EXPECT_THAT(script, HasSubstr(line));
   }
   for (const auto& [time, walltime] : {std::pair{"90", "01:30:00"}, std::pair{"30:15", "00:30:15"},
@@ -266,6 +266,9 @@ TEST_F(SubmitTest, WhenOneJobIsRefusedNoneIsLeft) {
   }
   EXPECT_EQ(this->said(), "7\n7\n");
   EXPECT_THAT(read_submission(experiment.run_folder).jobs, IsEmpty());
+  pretend("scancel", "exit 1");
+  EXPECT_THROW(submit(plan(experiment)), DataError);
+  EXPECT_EQ(read_submission(experiment.run_folder).jobs.size(), 2U);  // still there
   write_file_atomically(experiment.run_folder / "jobs" / "submitted.json", "{");
   EXPECT_THROW(read_submission(experiment.run_folder), DataError);
 }
