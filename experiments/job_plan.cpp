@@ -7,7 +7,6 @@
 #include <map>
 
 #include "core/text.hpp"
-#include "experiments/missing.hpp"
 #include "experiments/stage.hpp"
 
 namespace soup {

@@ -38,9 +38,7 @@ std::string yaml_quoted(const std::string& text) {
 // Kubernetes' amounts: "64Gi" of "64G".
 std::string quantity(const std::string& memory) {
   const bool has_unit = std::isdigit(static_cast<unsigned char>(memory.back())) == 0;
-  return has_unit ? memory.substr(0, memory.size() - 1) +
-                        (memory.back() == 'K' ? "K" : memory.substr(memory.size() - 1)) + "i"
-                  : memory + "Mi";
+  return memory + (has_unit ? "i" : "Mi");
 }
 
 // The pod of a launcher or a worker, indented below "template:".
@@ -72,9 +70,7 @@ std::string worker_resources(const ClusterConfig& cluster, std::int64_t ranks) {
 // One MPIJob: `shard` is an index into job.shards.
 std::string manifest(const JobPlan& plan, const Job& job, const std::string& name, std::size_t shard) {
   const ClusterConfig& cluster = plan.cluster;
-  const std::int64_t per_node =
-      cluster.ranks_per_node > 0 ? std::min<std::int64_t>(cluster.ranks_per_node, job.ranks) : 1;
-  const std::int64_t workers = (job.ranks + per_node - 1) / per_node;
+  const auto [workers, per_node] = node_share(cluster, job.ranks);
   std::vector<std::string> words = {"mpirun", "--allow-run-as-root", "-n", std::to_string(job.ranks),
                                     plan.program.string()};
   words.insert(words.end(), job.arguments.begin(), job.arguments.end());

@@ -17,9 +17,8 @@ std::string directive(std::string_view option, const std::string& value) {
 
 // "2:ncpus=8:ngpus=4:mpiprocs=4:mem=64gb": chunks of one node each.
 std::string chunks(const ClusterConfig& cluster, int ranks) {
-  const std::int64_t per_node = cluster.ranks_per_node > 0 ? std::min<std::int64_t>(cluster.ranks_per_node, ranks) : 1;
-  std::string text = fmt::format("{}:ncpus={}:mpiprocs={}", (ranks + per_node - 1) / per_node,
-                                 per_node * cluster.cores_per_rank, per_node);
+  const auto [nodes, per_node] = node_share(cluster, ranks);
+  std::string text = fmt::format("{}:ncpus={}:mpiprocs={}", nodes, per_node * cluster.cores_per_rank, per_node);
   if (cluster.gpus_per_rank > 0) {
     text += fmt::format(":ngpus={}", per_node * cluster.gpus_per_rank);
   }
@@ -60,8 +59,7 @@ std::string script_of(const JobPlan& plan, const Job& job) {
   // A job array of PBS has two elements at least.
   const bool is_array = job.shards.size() > 1;
   if (is_array) {
-    text += directive("-J", fmt::format("0-{}{}", job.shards.size() - 1,
-                                        cluster.most_running > 0 ? fmt::format("%{}", cluster.most_running) : ""));
+    text += directive("-J", array_range(plan, job));
   }
   for (const std::string& option : cluster.options) {
     text += "#PBS " + option + "\n";
@@ -72,35 +70,16 @@ std::string script_of(const JobPlan& plan, const Job& job) {
   text += set_up_lines(cluster) + shard_list(job);
   text += "command=(" + command_words(plan, job, is_array ? "PBS_ARRAY_INDEX" : "0") + ")\n";
   text += job.ranks == 1 ? "launch=()\n" : fmt::format("launch=(mpirun --bind-to none -n {})\n", job.ranks);
-  text += R"(
-echo "job $PBS_JOBID on $(sort -u "$PBS_NODEFILE" | tr '\n' ' '): ${launch[*]:-one process, no launcher}"
-)";
   text += fmt::format(
-      "# PBS sends no signal ahead of the time limit: this does, {} s before it.\n"
-      "limit=$(echo {} | awk -F: '{{print ($1 * 60 + $2) * 60 + $3}}')\n"
-      "\"${{launch[@]}}\" \"${{command[@]}}\" &\n"
-      "child=$!\n"
-      "(sleep $((limit > {} ? limit - {} : 1)) && echo \"job $PBS_JOBID: time is nearly up\" && kill -USR1 \"$child\") "
-      "&\n"
-      "clock=$!\n",
-      cluster.signal_seconds, walltime(cluster.time), cluster.signal_seconds, cluster.signal_seconds);
-  text += R"(trap 'signalled=yes' USR1
-cancelled=no # by qdel, which wants no job queued again
-trap 'signalled=yes; cancelled=yes; kill -TERM "$child"' TERM
-signalled=yes # a signal ends the wait, not the child
-while [[ $signalled == yes ]]; do
-  signalled=no
-  wait "$child"
-  code=$?
-done
-kill "$clock" 2> /dev/null
-if [[ $code -eq 75 && $cancelled == no ]]; then
-  echo "job $PBS_JOBID: stopped after a checkpoint; it is queued again"
-  qrerun "$PBS_JOBID" && sleep 60 # in which PBS ends this script
-fi
-exit "$code"
-)";
-  return text;
+      "\njob=$PBS_JOBID\n"
+      "echo \"job $job on $(sort -u \"$PBS_NODEFILE\" | tr '\\n' ' '): ${{launch[*]:-one process, no launcher}}\"\n\n"
+      "# PBS sends no signal ahead of the time limit: this does, {0} s before it.\n"
+      "limit=$(echo {1} | awk -F: '{{print ($1 * 60 + $2) * 60 + $3}}')\n"
+      "(sleep $((limit > {0} ? limit - {0} : 1)) && kill -USR1 $$) &\n"
+      "clock=$!\n"
+      "trap 'kill \"$clock\" 2> /dev/null' EXIT\n",
+      cluster.signal_seconds, walltime(cluster.time));
+  return text + run_lines("qrerun");
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // sbatch scripts.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "experiments/job_plan.hpp"
 #include "experiments/job_scripts.hpp"
 
@@ -34,9 +32,9 @@ std::string launcher_lines(const ClusterConfig& cluster, int ranks) {
 std::string resources(const ClusterConfig& cluster, int ranks) {
   std::string text = directive("ntasks", std::to_string(ranks));
   if (cluster.ranks_per_node > 0) {
-    const std::int64_t per_node = std::min<std::int64_t>(cluster.ranks_per_node, ranks);
-    text += directive("nodes", std::to_string((ranks + per_node - 1) / per_node));
-    text += directive("ntasks-per-node", std::to_string(per_node));
+    const NodeShare share = node_share(cluster, ranks);
+    text += directive("nodes", std::to_string(share.nodes));
+    text += directive("ntasks-per-node", std::to_string(share.ranks_per_node));
   }
   text += directive("cpus-per-task", std::to_string(cluster.cores_per_rank));
   if (cluster.gpus_per_rank > 0) {
@@ -61,8 +59,7 @@ std::string script_of(const JobPlan& plan, const Job& job) {
           directive("account", cluster.account) + directive("qos", cluster.qos);
   text += resources(cluster, job.ranks);
   if (is_array) {
-    text += directive("array", fmt::format("0-{}{}", job.shards.size() - 1,
-                                           cluster.most_running > 0 ? fmt::format("%{}", cluster.most_running) : ""));
+    text += directive("array", array_range(plan, job));
   }
   for (const std::string& option : cluster.options) {
     text += "#SBATCH " + option + "\n";
@@ -73,26 +70,8 @@ std::string script_of(const JobPlan& plan, const Job& job) {
 job=$SLURM_JOB_ID
 [[ -z ${SLURM_ARRAY_JOB_ID:-} ]] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 echo "job $job on $SLURM_JOB_NODELIST, start ${SLURM_RESTART_COUNT:-0}: ${launch[*]:-one process, no launcher}"
-
-# Ahead of its time limit the job gets SIGUSR1, this shell alone: soup then writes a checkpoint and ends with 75.
-"${launch[@]}" "${command[@]}" &
-child=$!
-trap 'signalled=yes; echo "job $job: time is nearly up"; kill -USR1 "$child"' USR1
-cancelled=no # by scancel, which wants no job queued again
-trap 'signalled=yes; cancelled=yes; kill -TERM "$child"' TERM
-signalled=yes # a signal ends the wait, not the child
-while [[ $signalled == yes ]]; do
-  signalled=no
-  wait "$child"
-  code=$?
-done
-if [[ $code -eq 75 && $cancelled == no ]]; then
-  echo "job $job: stopped after a checkpoint; it is queued again"
-  scontrol requeue "$job" && sleep 60 # in which Slurm ends this script
-fi
-exit "$code"
 )";
-  return text;
+  return text + "\n# Ahead of its time limit the job gets SIGUSR1, this shell alone.\n" + run_lines("scontrol requeue");
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ CheckpointWriter::~CheckpointWriter() {
   }
 }
 
-void CheckpointWriter::settle() {
+void CheckpointWriter::finish() {
   if (!on_its_way_.valid()) {
     return;
   }
@@ -42,7 +42,7 @@ void CheckpointWriter::settle() {
 }
 
 void CheckpointWriter::write(const TrainClock& clock, const std::function<void(const TrainBuffers&)>& fill) {
-  settle();
+  finish();
   const Clock::time_point start = Clock::now();
   weights_.resize(sizes_.weights);
   ema_.resize(sizes_.ema);
@@ -57,10 +57,6 @@ void CheckpointWriter::write(const TrainClock& clock, const std::function<void(c
     return {clock.images, std::filesystem::file_size(path), seconds_since(begin)};
   });
   waited_ = seconds_since(start);
-}
-
-void CheckpointWriter::finish() {
-  settle();
 }
 
 }  // namespace soup

@@ -49,7 +49,6 @@ class CheckpointWriter {
     std::uint64_t bytes = 0;
     double seconds = 0.0;
   };
-  void settle();
 
   Place place_;
   CheckpointSizes sizes_;
